@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything. */
+#ifndef TINYQ_TINYQ_H
+#define TINYQ_TINYQ_H
+
+#include "add.h"
+#include "arith.h"
+#include "average_pool2d.h"
+#include "concat.h"
+#include "conv2d.h"
+#include "crc32.h"
+#include "dense.h"
+#include "depthwise_conv2d.h"
+#include "geometry.h"
+#include "lookup.h"
+#include "max_pool2d.h"
+#include "model.h"
+#include "pad2d.h"
+#include "relu.h"
+#include "softmax.h"
+#include "version.h"
+#include "weights.h"
+
+#endif
