@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Concatenation along one axis: exact on codes; inputs share exponent and type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.errors import GraphError
+from tinyq.numerics import FloatArray, IntArray
+from tinyq.ops.base import Op
+from tinyq.tensors import Interval, Shape, Tensor
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Concatenation; ``axis`` counts without the batch dimension, 0 or above."""
+
+    stem = "concat"
+    keeps_exponent = True
+    keeps_type = True
+    arity = None
+
+    axis: int
+
+    def infer_shape(self, shapes: Sequence[Shape]) -> Shape:
+        rests = {s[: self.axis] + s[self.axis + 1 :] for s in shapes}
+        if len(rests) != 1 or not 0 <= self.axis < len(shapes[0]):
+            raise GraphError(f"cannot concatenate {list(shapes)} along axis {self.axis}")
+        total = sum(s[self.axis] for s in shapes)
+        return (*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :])
+
+    def evaluate(self, xs: Sequence[IntArray], ins: Sequence[Tensor], out: Tensor) -> IntArray:
+        return np.concatenate([x.astype(np.int64) for x in xs], self.axis + 1)
+
+    def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
+        return np.concatenate(xs, self.axis + 1)
+
+    def output_interval(
+        self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor
+    ) -> Interval:
+        if self.axis == len(out.shape) - 1:
+            return Interval(
+                np.concatenate([x.lo for x in intervals]),
+                np.concatenate([x.hi for x in intervals]),
+            )
+        return Interval(
+            np.min([x.lo for x in intervals], axis=0), np.max([x.hi for x in intervals], axis=0)
+        )

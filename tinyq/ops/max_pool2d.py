@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Max pooling: exact on codes; the padding never wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyq.numerics import FloatArray, IntArray
+from tinyq.ops.base import Op
+from tinyq.ops.windows import NO_PADDING, Padding, Pair, check_padding, window_shape, windows
+from tinyq.tensors import Interval, Shape, Tensor
+
+
+@dataclass(frozen=True)
+class MaxPool2D(Op):
+    """Maximum over windows of (height, width)."""
+
+    stem = "max_pool2d"
+    keeps_exponent = True
+    keeps_type = True
+
+    pool: Pair
+    strides: Pair
+    padding: Padding = NO_PADDING
+
+    def infer_shape(self, shapes: Sequence[Shape]) -> Shape:
+        check_padding(self.padding, self.pool)
+        out = window_shape(shapes[0], self.pool, self.strides, self.padding)
+        return (*out, shapes[0][2])
+
+    def evaluate(self, xs: Sequence[IntArray], ins: Sequence[Tensor], out: Tensor) -> IntArray:
+        x = xs[0].astype(np.int64)
+        return windows(x, self.pool, self.strides, self.padding, ins[0].lo).max((3, 4))
+
+    def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
+        x = windows(xs[0], self.pool, self.strides, self.padding, -np.inf)
+        maximum: FloatArray = x.max((3, 4))
+        return maximum
+
+    def output_interval(
+        self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor
+    ) -> Interval:
+        return intervals[0]
