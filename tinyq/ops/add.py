@@ -15,6 +15,7 @@ import numpy as np
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray, requantize
 from tinyq.ops.base import Op, apply_activation, check_activation, output_limits
+from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
 #: TFLM scales the inputs by 2**20 in 32 bits: a larger gap of exponents would lose bits there.
@@ -61,6 +62,10 @@ class Add(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return apply_activation(xs[0] + xs[1], self.activation)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        operator = TwinOperator("ADD", {}, self.activation, output_limits(self.activation, out))
+        twin.emit(operator, [twin.activation(x) for x in ins], out)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyq.errors import UnsupportedError
 from tinyq.numerics import FloatArray, IntArray, divide_half_away
 from tinyq.ops.base import Op, apply_activation, check_activation, output_limits
+from tinyq.ops.twin import TwinBuilder, TwinOperator, padding_option
 from tinyq.ops.windows import (
     NO_PADDING,
     Padding,
@@ -60,6 +62,24 @@ class AveragePool2D(Op):
         total = windows(xs[0], self.pool, self.strides, self.padding).sum((3, 4))
         counts = window_counts(xs[0].shape[1:], self.pool, self.strides, self.padding)
         return apply_activation(total / counts.astype(xs[0].dtype), self.activation)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        padding = padding_option(ins[0].shape, self.pool, self.strides, self.padding)
+        if padding is None:
+            raise UnsupportedError(
+                f"average pooling with padding {self.padding} has no TFLite form: use 'same' or "
+                "'valid' padding"
+            )
+        options = {
+            "padding": padding,
+            "strideH": self.strides[0],
+            "strideW": self.strides[1],
+            "filterHeight": self.pool[0],
+            "filterWidth": self.pool[1],
+        }
+        limits = output_limits(self.activation, out)
+        operator = TwinOperator("AVERAGE_POOL_2D", options, self.activation, limits)
+        twin.emit(operator, [twin.activation(ins[0])], out)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

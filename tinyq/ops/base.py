@@ -9,7 +9,7 @@ Arrays carry the batch dimension first; shapes do not.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.encodings import Weights
-from tinyq.errors import GraphError
+from tinyq.errors import GraphError, UnsupportedError
 from tinyq.numerics import (
     MAX_SHIFT,
     FloatArray,
@@ -25,6 +25,7 @@ from tinyq.numerics import (
     requantize,
     rounding_margin,
 )
+from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
 #: Activations that an operator can carry, with their real limits.
@@ -74,6 +75,10 @@ class Op(abc.ABC):
             for x in ins:
                 check_equal("type", (x.dtype, x.bits), (out.dtype, out.bits))
 
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        """Write the operator into a ``.tflite`` model; UnsupportedError where TFLM differs."""
+        raise UnsupportedError(f"{type(self).__name__} has no TFLite form")
+
     def macs(self, ins: Sequence[Shape], out: Shape) -> int:
         """Multiply-accumulates of one inference, borders counted as if they were inside."""
         return 0
@@ -83,6 +88,12 @@ def check_equal(what: str, got: object, expected: object) -> None:
     """GraphError unless both are equal."""
     if got != expected:
         raise GraphError(f"{what} of the input is {got}, of the output {expected}: must be equal")
+
+
+def check_in(what: str, value: int, allowed: range) -> None:
+    """GraphError unless ``value`` lies in ``allowed``."""
+    if value not in allowed:
+        raise GraphError(f"{what} {value} outside {allowed[0]}..{allowed[-1]}")
 
 
 def check_activation(activation: str) -> None:
@@ -218,6 +229,11 @@ class LinearOp(Op):
             requantize(bounds.final_lo, n, self.rounding, *limits),
             requantize(bounds.final_hi, n, self.rounding, *limits),
         )
+
+    def twin_operator(self, code: str, options: Mapping[str, float], out: Tensor) -> TwinOperator:
+        """The TFLite operator of this layer, clamped as ``evaluate`` clamps."""
+        limits = output_limits(self.activation, out)
+        return TwinOperator(code, options, self.activation, limits)
 
     def accumulator_limit(self, ins: Sequence[Tensor], out: Tensor) -> int:
         """What rounding may add to a partial sum before the shift."""

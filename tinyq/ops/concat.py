@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.twin import TwinBuilder, TwinOperator, derived
 from tinyq.tensors import Interval, Shape, Tensor
+
+TFLM_INPUTS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,16 @@ class Concat(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return np.concatenate(xs, self.axis + 1)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        # TFLM joins at most ten tensors at once.
+        head, rest = list(ins[:TFLM_INPUTS]), list(ins[TFLM_INPUTS:])
+        whole = derived(out, f"{len(rest)}", self.infer_shape([x.shape for x in head]))
+        target = whole if rest else out
+        operator = TwinOperator("CONCATENATION", {"axis": self.axis + 1})
+        twin.emit(operator, [twin.activation(x) for x in head], target)
+        if rest:
+            self.to_tflite(twin, [whole, *rest], out)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import LinearOp, product_range
-from tinyq.tensors import Interval, Shape
+from tinyq.ops.twin import TwinBuilder
+from tinyq.tensors import Interval, Shape, Tensor
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Dense(LinearOp):
         self, interval: Interval, image: IntArray
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         return product_range(image, interval.lo, interval.hi)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        inputs = [twin.activation(ins[0]), *twin.parameters(self, ins[0], out, channel_axis=0)]
+        twin.emit(self.twin_operator("FULLY_CONNECTED", {}, out), inputs, out)
 
     def macs(self, ins: Sequence[Shape], out: Shape) -> int:
         return int(np.prod(self.weights.shape))

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import LinearOp, product_range
+from tinyq.ops.twin import TwinBuilder, window_source
 from tinyq.ops.windows import NO_PADDING, Padding, Pair, convolve_depthwise, window_shape
-from tinyq.tensors import Interval, Shape
+from tinyq.tensors import Interval, Shape, Tensor
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,20 @@ class DepthwiseConv2D(LinearOp):
         x = interval.with_zero() if any(self.padding) else interval
         lo, hi = (np.repeat(v, self.multiplier)[:, None] for v in (x.lo, x.hi))
         return product_range(image.reshape(len(image), -1), lo, hi)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        window = self.kernel, self.strides, self.padding
+        source, padding = window_source(twin, ins[0], out, window)
+        options = {
+            "padding": padding,
+            "strideH": self.strides[0],
+            "strideW": self.strides[1],
+            "dilationHFactor": 1,
+            "dilationWFactor": 1,
+            "depthMultiplier": self.multiplier,
+        }
+        inputs = [source, *twin.parameters(self, ins[0], out, channel_axis=3)]
+        twin.emit(self.twin_operator("DEPTHWISE_CONV_2D", options, out), inputs, out)
 
     def macs(self, ins: Sequence[Shape], out: Shape) -> int:
         return int(np.prod(out) * np.prod(self.kernel))

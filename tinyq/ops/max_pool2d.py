@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.twin import TwinBuilder, TwinOperator, window_source
 from tinyq.ops.windows import NO_PADDING, Padding, Pair, check_padding, window_shape, windows
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -39,6 +40,18 @@ class MaxPool2D(Op):
         x = windows(xs[0], self.pool, self.strides, self.padding, -np.inf)
         maximum: FloatArray = x.max((3, 4))
         return maximum
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        window = self.pool, self.strides, self.padding
+        source, padding = window_source(twin, ins[0], out, window, ins[0].lo)
+        options = {
+            "padding": padding,
+            "strideH": self.strides[0],
+            "strideW": self.strides[1],
+            "filterHeight": self.pool[0],
+            "filterWidth": self.pool[1],
+        }
+        twin.emit(TwinOperator("MAX_POOL_2D", options), [source], out)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

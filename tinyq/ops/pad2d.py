@@ -11,6 +11,7 @@ import numpy as np
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.twin import TwinBuilder, emit_pad
 from tinyq.ops.windows import Padding, pad
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -37,6 +38,9 @@ class Pad2D(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return pad(xs[0], self.padding)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        emit_pad(twin, ins[0], out, self.padding)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

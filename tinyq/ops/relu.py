@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op, apply_activation, check_activation, output_limits
+from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
 
@@ -34,6 +35,11 @@ class Relu(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return apply_activation(xs[0], self.activation)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        # RELU6 has no output scale of its own in TFLM; RELU and a MINIMUM say the same.
+        operator = TwinOperator("RELU", {}, "relu", output_limits(self.activation, out))
+        twin.emit(operator, [twin.activation(ins[0])], out)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

@@ -11,6 +11,7 @@ import numpy as np
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
 
@@ -34,6 +35,10 @@ class Reshape(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return xs[0].reshape(len(xs[0]), *self.shape)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        shape = twin.integers(f"{out.name}#shape", np.array([1, *out.shape]))
+        twin.emit(TwinOperator("RESHAPE"), [twin.activation(ins[0]), shape], out)
 
     def output_interval(
         self, intervals: Sequence[Interval], ins: Sequence[Tensor], out: Tensor

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tinyq import fixedpoint
 from tinyq.numerics import FloatArray, IntArray
-from tinyq.ops.base import Op, check_equal
+from tinyq.ops.base import Op, check_equal, check_in
+from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
 
@@ -26,11 +27,14 @@ class Sigmoid(Op):
 
     def check(self, ins: Sequence[Tensor], out: Tensor) -> None:
         check_equal("output form", ("uint8", 8, -8), (out.dtype, out.bits, out.exponent))
-        self.table(ins[0])
+        check_in("input exponent", ins[0].exponent, fixedpoint.SIGMOID_EXPONENTS)
 
     def table(self, x: Tensor) -> npt.NDArray[np.uint8]:
         """Outputs uint8 ``[256]``, indexed by the byte that holds the input's code."""
         return fixedpoint.sigmoid_table(x.exponent, x.signed)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        twin.emit(TwinOperator("LOGISTIC"), [twin.activation(ins[0])], out)
 
     def evaluate(self, xs: Sequence[IntArray], ins: Sequence[Tensor], out: Tensor) -> IntArray:
         return self.table(ins[0])[xs[0].astype(np.int64) & 255].astype(np.int64)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyq import fixedpoint
+from tinyq.errors import GraphError, UnsupportedError
 from tinyq.numerics import FloatArray, IntArray
-from tinyq.ops.base import Op, check_equal
+from tinyq.ops.base import Op, check_equal, check_in
+from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor, full_interval
 
 
@@ -28,7 +30,19 @@ class Softmax(Op):
 
     def check(self, ins: Sequence[Tensor], out: Tensor) -> None:
         check_equal("output form", ("uint8", 8, -8), (out.dtype, out.bits, out.exponent))
-        fixedpoint.softmax_exp_table(ins[0].exponent)
+        if out.shape[-1] > fixedpoint.SOFTMAX_MAX_ELEMENTS:
+            raise GraphError(
+                f"softmax over {out.shape[-1]} classes, at most {fixedpoint.SOFTMAX_MAX_ELEMENTS}"
+            )
+        check_in("input exponent", ins[0].exponent, fixedpoint.SOFTMAX_EXPONENTS)
+
+    def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
+        if out.shape[-1] > fixedpoint.SOFTMAX_MAX_TFLM_ELEMENTS:
+            raise UnsupportedError(
+                f"softmax over {out.shape[-1]} classes: stock TFLM aborts above "
+                f"{fixedpoint.SOFTMAX_MAX_TFLM_ELEMENTS}; quantize without the last softmax"
+            )
+        twin.emit(TwinOperator("SOFTMAX", {"beta": 1.0}), [twin.activation(ins[0])], out)
 
     def evaluate(self, xs: Sequence[IntArray], ins: Sequence[Tensor], out: Tensor) -> IntArray:
         return fixedpoint.softmax(xs[0].astype(np.int64), ins[0].exponent).astype(np.int64)
