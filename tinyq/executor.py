@@ -50,9 +50,7 @@ def _run(
     return values
 
 
-def predict(
-    graph: Graph, inputs: Mapping[str, Array], batch: int = 64
-) -> dict[str, Array]:
+def predict(graph: Graph, inputs: Mapping[str, Array], batch: int = 64) -> dict[str, Array]:
     """The outputs only, computed in batches to bound memory; float or integer graph."""
     step = run_float if graph.is_float else run
     parts: dict[str, list[Array]] = {name: [] for name in graph.outputs}

@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.integer[Any]]
-FloatArray = npt.NDArray[np.floating[Any]]
+# NumPy's stubs lose the element type in most arithmetic, so these names document, not check, it.
+IntArray = npt.NDArray[Any]
+FloatArray = npt.NDArray[Any]
 
 MAX_SHIFT: Final = 31
 INT32_MAX: Final = 2**31 - 1

@@ -57,9 +57,7 @@ def windows(
     return np.moveaxis(strided, 3, 5)
 
 
-def shifted(
-    padded: npt.NDArray[Any], offset: Pair, out: Pair, strides: Pair
-) -> npt.NDArray[Any]:
+def shifted(padded: npt.NDArray[Any], offset: Pair, out: Pair, strides: Pair) -> npt.NDArray[Any]:
     """The inputs that kernel element ``offset`` meets, ``[N, OH, OW, C]``."""
     (ky, kx), (sy, sx) = offset, strides
     return padded[:, ky : ky + (out[0] - 1) * sy + 1 : sy, kx : kx + (out[1] - 1) * sx + 1 : sx]
