@@ -15,6 +15,7 @@ import numpy as np
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray, requantize
 from tinyq.ops.base import Op, apply_activation, check_activation, output_limits
+from tinyq.ops.clayer import CLayer
 from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -62,6 +63,20 @@ class Add(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return apply_activation(xs[0] + xs[1], self.activation)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        gaps, (lo, hi) = self.gaps(ins), output_limits(self.activation, out)
+        fields = {
+            "count": out.size,
+            "a_factor": 1 << gaps[0],
+            "b_factor": 1 << gaps[1],
+            "a_signed": int(ins[0].signed),
+            "b_signed": int(ins[1].signed),
+            "shift": self.shift(ins, out),
+            "lo": lo,
+            "hi": hi,
+        }
+        return CLayer("add", fields)
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         operator = TwinOperator("ADD", {}, self.activation, output_limits(self.activation, out))

@@ -15,6 +15,7 @@ import numpy as np
 from tinyq.errors import UnsupportedError
 from tinyq.numerics import FloatArray, IntArray, divide_half_away
 from tinyq.ops.base import Op, apply_activation, check_activation, output_limits
+from tinyq.ops.clayer import CLayer, kernel_fields, shape_fields, window_detail
 from tinyq.ops.twin import TwinBuilder, TwinOperator, padding_option
 from tinyq.ops.windows import (
     NO_PADDING,
@@ -62,6 +63,18 @@ class AveragePool2D(Op):
         total = windows(xs[0], self.pool, self.strides, self.padding).sum((3, 4))
         counts = window_counts(xs[0].shape[1:], self.pool, self.strides, self.padding)
         return apply_activation(total / counts.astype(xs[0].dtype), self.activation)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        lo, hi = output_limits(self.activation, out)
+        fields = {
+            "input": shape_fields(ins[0].shape),
+            "output": shape_fields(out.shape),
+            "kernel": kernel_fields(self.pool, self.strides, self.padding),
+            "is_signed": int(out.signed),
+            "lo": lo,
+            "hi": hi,
+        }
+        return CLayer("average_pool2d", fields, window_detail(self.pool, self.strides))
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         padding = padding_option(ins[0].shape, self.pool, self.strides, self.padding)

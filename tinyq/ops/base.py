@@ -25,6 +25,7 @@ from tinyq.numerics import (
     requantize,
     rounding_margin,
 )
+from tinyq.ops.clayer import CLayer, CStruct, requant_fields, weights_fields
 from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -74,6 +75,10 @@ class Op(abc.ABC):
         if self.keeps_type:
             for x in ins:
                 check_equal("type", (x.dtype, x.bits), (out.dtype, out.bits))
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        """The operator as one call of the kernel library; UnsupportedError beyond its limits."""
+        raise UnsupportedError(f"{type(self).__name__} has no C form")
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         """Write the operator into a ``.tflite`` model; UnsupportedError where TFLM differs."""
@@ -229,6 +234,12 @@ class LinearOp(Op):
             requantize(bounds.final_lo, n, self.rounding, *limits),
             requantize(bounds.final_hi, n, self.rounding, *limits),
         )
+
+    def c_fields(self, ins: Sequence[Tensor], out: Tensor) -> CStruct:
+        """Weights and requantization: what every descriptor of a weighted layer starts with."""
+        limits = output_limits(self.activation, out)
+        requant = requant_fields(self.bias, self.shifts(ins, out), self.rounding, limits)
+        return {"weights": weights_fields(self.quantized), "requant": requant}
 
     def twin_operator(self, code: str, options: Mapping[str, float], out: Tensor) -> TwinOperator:
         """The TFLite operator of this layer, clamped as ``evaluate`` clamps."""

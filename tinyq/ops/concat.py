@@ -12,6 +12,7 @@ import numpy as np
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.clayer import CLayer, CTable
 from tinyq.ops.twin import TwinBuilder, TwinOperator, derived
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -41,6 +42,15 @@ class Concat(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return np.concatenate(xs, self.axis + 1)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        blocks = [int(np.prod(x.shape[self.axis :])) for x in ins]
+        fields = {
+            "block_bytes": CTable("blocks", np.array(blocks, np.uint32)),
+            "count": len(ins),
+            "outer": int(np.prod(out.shape[: self.axis])),
+        }
+        return CLayer("concat", fields, f"axis {self.axis}", gathers=True)
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         # TFLM joins at most ten tensors at once.

@@ -12,6 +12,13 @@ import numpy.typing as npt
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import LinearOp, product_range
+from tinyq.ops.clayer import (
+    CLayer,
+    dot_function,
+    kernel_fields,
+    shape_fields,
+    window_detail,
+)
 from tinyq.ops.twin import TwinBuilder, window_source
 from tinyq.ops.windows import NO_PADDING, Padding, Pair, convolve, window_shape
 from tinyq.tensors import Interval, Shape, Tensor
@@ -46,6 +53,16 @@ class Conv2D(LinearOp):
         x = interval.with_zero() if any(self.padding) else interval
         low, high = product_range(image, x.lo, x.hi)
         return low.reshape(len(image), -1), high.reshape(len(image), -1)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        fields = {
+            **self.c_fields(ins, out),
+            "dot": dot_function(self.quantized, ins[0]),
+            "input": shape_fields(ins[0].shape),
+            "output": shape_fields(out.shape),
+            "kernel": kernel_fields(self.kernel, self.strides, self.padding),
+        }
+        return CLayer("conv2d", fields, window_detail(self.kernel, self.strides))
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         window = self.kernel, self.strides, self.padding

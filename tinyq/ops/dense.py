@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import LinearOp, product_range
+from tinyq.ops.clayer import CLayer, dot_function
 from tinyq.ops.twin import TwinBuilder
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -34,6 +35,15 @@ class Dense(LinearOp):
         self, interval: Interval, image: IntArray
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         return product_range(image, interval.lo, interval.hi)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        fields = {
+            **self.c_fields(ins, out),
+            "dot": dot_function(self.quantized, ins[0]),
+            "inputs": ins[0].size,
+            "outputs": out.size,
+        }
+        return CLayer("dense", fields)
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         inputs = [twin.activation(ins[0]), *twin.parameters(self, ins[0], out, channel_axis=0)]

@@ -5,16 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyq.errors import GraphError
+from tinyq.errors import GraphError, UnsupportedError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import LinearOp, product_range
+from tinyq.ops.clayer import (
+    CLayer,
+    kernel_fields,
+    shape_fields,
+    type_suffix,
+    window_detail,
+)
 from tinyq.ops.twin import TwinBuilder, window_source
 from tinyq.ops.windows import NO_PADDING, Padding, Pair, convolve_depthwise, window_shape
 from tinyq.tensors import Interval, Shape, Tensor
+
+#: TQ_DEPTHWISE_MAX_TAPS of depthwise_conv2d.h
+MAX_TAPS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,22 @@ class DepthwiseConv2D(LinearOp):
         x = interval.with_zero() if any(self.padding) else interval
         lo, hi = (np.repeat(v, self.multiplier)[:, None] for v in (x.lo, x.hi))
         return product_range(image.reshape(len(image), -1), lo, hi)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        if np.prod(self.kernel) > MAX_TAPS:
+            raise UnsupportedError(
+                f"depthwise kernel {self.kernel} has more than {MAX_TAPS} taps; use a smaller one"
+            )
+        fields = {
+            **self.c_fields(ins, out),
+            "unpack": f"tq_unpack_{self.quantized.encoding}",
+            "sum_taps": f"tq_sum_taps_{type_suffix(ins[0])}",
+            "input": shape_fields(ins[0].shape),
+            "output": shape_fields(out.shape),
+            "kernel": kernel_fields(self.kernel, self.strides, self.padding),
+            "multiplier": self.multiplier,
+        }
+        return CLayer("depthwise_conv2d", fields, window_detail(self.kernel, self.strides))
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         window = self.kernel, self.strides, self.padding

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.clayer import CLayer, kernel_fields, shape_fields, window_detail
 from tinyq.ops.twin import TwinBuilder, TwinOperator, window_source
 from tinyq.ops.windows import NO_PADDING, Padding, Pair, check_padding, window_shape, windows
 from tinyq.tensors import Interval, Shape, Tensor
@@ -40,6 +41,15 @@ class MaxPool2D(Op):
         x = windows(xs[0], self.pool, self.strides, self.padding, -np.inf)
         maximum: FloatArray = x.max((3, 4))
         return maximum
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        fields = {
+            "input": shape_fields(ins[0].shape),
+            "output": shape_fields(out.shape),
+            "kernel": kernel_fields(self.pool, self.strides, self.padding),
+            "is_signed": int(out.signed),
+        }
+        return CLayer("max_pool2d", fields, window_detail(self.pool, self.strides))
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         window = self.pool, self.strides, self.padding

@@ -11,6 +11,7 @@ import numpy as np
 from tinyq.errors import GraphError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op
+from tinyq.ops.clayer import CLayer, shape_fields
 from tinyq.ops.twin import TwinBuilder, emit_pad
 from tinyq.ops.windows import Padding, pad
 from tinyq.tensors import Interval, Shape, Tensor
@@ -38,6 +39,11 @@ class Pad2D(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return pad(xs[0], self.padding)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        shape_fields(out.shape)  # refuses what the frame makes too large
+        sides = zip(("top", "bottom", "left", "right"), self.padding, strict=True)
+        return CLayer("pad2d", {"input": shape_fields(ins[0].shape), **dict(sides)})
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         emit_pad(twin, ins[0], out, self.padding)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op, apply_activation, check_activation, output_limits
+from tinyq.ops.clayer import CLayer
 from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -35,6 +36,11 @@ class Relu(Op):
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         return apply_activation(xs[0], self.activation)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        lo, hi = output_limits(self.activation, out)
+        fields = {"count": out.size, "input_signed": int(ins[0].signed), "lo": lo, "hi": hi}
+        return CLayer("relu", fields, self.activation)
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         # RELU6 has no output scale of its own in TFLM; RELU and a MINIMUM say the same.

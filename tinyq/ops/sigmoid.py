@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tinyq import fixedpoint
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op, check_equal, check_in
+from tinyq.ops.clayer import CLayer, CTable
 from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
@@ -32,6 +33,9 @@ class Sigmoid(Op):
     def table(self, x: Tensor) -> npt.NDArray[np.uint8]:
         """Outputs uint8 ``[256]``, indexed by the byte that holds the input's code."""
         return fixedpoint.sigmoid_table(x.exponent, x.signed)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        return CLayer("lookup", {"table": CTable("lookup", self.table(ins[0])), "count": out.size})
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         twin.emit(TwinOperator("LOGISTIC"), [twin.activation(ins[0])], out)

@@ -15,6 +15,7 @@ from tinyq import fixedpoint
 from tinyq.errors import GraphError, UnsupportedError
 from tinyq.numerics import FloatArray, IntArray
 from tinyq.ops.base import Op, check_equal, check_in
+from tinyq.ops.clayer import CLayer, CTable
 from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor, full_interval
 
@@ -35,6 +36,18 @@ class Softmax(Op):
                 f"softmax over {out.shape[-1]} classes, at most {fixedpoint.SOFTMAX_MAX_ELEMENTS}"
             )
         check_in("input exponent", ins[0].exponent, fixedpoint.SOFTMAX_EXPONENTS)
+
+    def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
+        exps = fixedpoint.softmax_exp_table(ins[0].exponent)
+        classes = out.shape[-1]
+        fields = {
+            "exps": CTable("exps", exps),
+            "exp_count": len(exps),
+            "classes": classes,
+            "rows": out.size // classes,
+            "input_signed": int(ins[0].signed),
+        }
+        return CLayer("softmax", fields)
 
     def to_tflite(self, twin: TwinBuilder, ins: Sequence[Tensor], out: Tensor) -> None:
         if out.shape[-1] > fixedpoint.SOFTMAX_MAX_TFLM_ELEMENTS:
