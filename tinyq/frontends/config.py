@@ -52,13 +52,16 @@ def is_model(entry: Mapping[str, Any]) -> bool:
 
 def is_operation(entry: Mapping[str, Any]) -> bool:
     """True for a Keras 3 operation: it has a node in the model but is no layer."""
-    return ".ops." in str(entry.get("module")) or entry["class_name"] in ("Relu", "Relu6", "Sigmoid")
+    return ".ops." in str(entry.get("module")) or entry["class_name"] in (
+        "Relu",
+        "Relu6",
+        "Sigmoid",
+    )
 
 
 def layer_name(entry: Mapping[str, Any]) -> str:
     """Name of a layer entry."""
-    name: str = entry["config"].get("name") or entry.get("name")
-    return name
+    return str(entry["config"].get("name") or entry.get("name"))
 
 
 def network_from_config(config: Mapping[str, Any], weights: WeightMap) -> Network:
@@ -131,9 +134,7 @@ class _Flattener:
     ) -> tuple[int, ...]:
         """Calls of a functional model in an order in which every input exists already."""
         made: dict[tuple[str, int], tuple[int, ...]] = {}
-        for (name, node, _), call in zip(
-            _references(config["input_layers"]), inputs, strict=True
-        ):
+        for (name, node, _), call in zip(_references(config["input_layers"]), inputs, strict=True):
             made[name, node] = (call,)
         pending = list(_nodes(config))
         while pending:

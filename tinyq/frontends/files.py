@@ -30,7 +30,7 @@ _TFLITE_MAGIC: Final = b"TFL3"
 
 
 def file_kind(path: Path) -> str:
-    """"h5", "keras" or "saved_model", told from the content, not from the suffix.
+    """ "h5", "keras" or "saved_model", told from the content, not from the suffix.
 
     Raises:
         ModelFileError: missing, empty, or not a Keras model.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyq.errors import ModelFileError, ToolMissing, UnsupportedError
-from tinyq.frontends.config import WeightMap, network_from_config
+from tinyq.frontends.config import network_from_config
 from tinyq.frontends.files import file_kind, read_h5, read_keras
 from tinyq.frontends.network import INPUT, Layer, Network, describe
 
@@ -143,7 +143,7 @@ def _network_from_object(model: Any) -> Network:
     return network_from_config(config, _object_weights(model, ()))
 
 
-def _object_weights(model: Any, scope: tuple[str, ...]) -> WeightMap:
+def _object_weights(model: Any, scope: tuple[str, ...]) -> dict[tuple[str, ...], list[Any]]:
     found: dict[tuple[str, ...], list[Any]] = {}
     for layer in model.layers:
         key = (*scope, layer.name)
@@ -165,4 +165,6 @@ def _load_saved_model(path: Path) -> Any:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # TensorFlow raises a dozen types for a damaged folder
         reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"SavedModel {path} cannot be read ({reason}); save it again") from error
+        raise ModelFileError(
+            f"SavedModel {path} cannot be read ({reason}); save it again"
+        ) from error

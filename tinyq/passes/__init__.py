@@ -7,10 +7,28 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tinyq.graph import Graph, validate
+from tinyq.passes.drop_identities import drop_identities, merge_reshapes
 from tinyq.passes.eliminate_constants import eliminate_constants
+from tinyq.passes.fold_batchnorm import fold_batchnorm, lower_batchnorm
+from tinyq.passes.fuse_activation import fuse_activation, hoist_elementwise
+from tinyq.passes.fuse_padding import fuse_padding
 from tinyq.proof import prove
 
 Pass = Callable[[Graph], Graph]
+
+#: from what the user drew to what a quantizer should see: no batch normalization, no rectifier or
+#: border that a neighbour could take, no identity, no chain of reshapes
+FLOAT_PIPELINE: Final[tuple[Pass, ...]] = (
+    drop_identities,
+    hoist_elementwise,
+    fold_batchnorm,
+    lower_batchnorm,
+    hoist_elementwise,
+    merge_reshapes,
+    drop_identities,
+    fuse_padding,
+    fuse_activation,
+)
 
 #: what every integer graph goes through before it is saved, from PTQ and QAT alike
 INTEGER_PIPELINE: Final[tuple[Pass, ...]] = (eliminate_constants,)
