@@ -209,7 +209,8 @@ def encode_image(
     else:
         full, stored = np.array(encoding.levels, np.int64), None
     order = np.argsort(full, kind="stable")
-    codes = order[np.searchsorted(full[order], np.asarray(image, np.int64))]
+    positions = np.searchsorted(full[order], np.asarray(image, np.int64))
+    codes = order[np.minimum(positions, len(full) - 1)]
     if not np.array_equal(full[codes], image):
         raise GraphError(f"a weight lies outside the {len(full)} levels of {encoding.name}")
     return Weights(encoding.name, codes.astype(np.int8), exponents, stored)

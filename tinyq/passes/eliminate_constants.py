@@ -78,7 +78,7 @@ def _propagate(graph: Graph, node: Node, known: Mapping[str, Interval], keep: Ma
     op = node.op
     if isinstance(op, Conv2D | Dense):
         x = node.inputs[0]
-        keep[x] |= _needed_inputs(op, known[x], keep[node.output])
+        keep[x] = keep[x] | _needed_inputs(op, known[x], keep[node.output])
     elif isinstance(op, _SAME_CHANNELS) or _stacks_rows(op, graph.out(node)):
         union = np.logical_or.reduce([keep[name] for name in (*node.inputs, node.output)])
         for name in (*node.inputs, node.output):
@@ -113,22 +113,20 @@ def _foldable(op: LinearOp, x: Interval) -> Mask:
 
 def _grouped(mask: Mask, count: int) -> Mask:
     """Which inputs a kept output of a depthwise layer belongs to."""
-    result: Mask = mask.reshape(-1, count).any(1)
-    return result
+    return np.asarray(mask.reshape(-1, count).any(1))
 
 
 def _tiled(mask: Mask, count: int) -> Mask:
     """Which channels a kept element of a flattened tensor belongs to."""
-    result: Mask = mask.reshape(count, -1).any(0)
-    return result
+    return np.asarray(mask.reshape(count, -1).any(0))
 
 
 def _tie(
     keep: Masks, source: str, target: str, count: int, gather: Callable[[Mask, int], Mask]
 ) -> None:
     """Make a channel and the ``count`` target channels that stem from it share their fate."""
-    keep[source] |= gather(keep[target], count)
-    mask = keep[source]
+    mask = keep[source] | gather(keep[target], count)
+    keep[source] = mask
     keep[target] = np.repeat(mask, count) if gather is _grouped else np.tile(mask, count)
 
 

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layers import downward only, and the light half never imports TensorFlow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tinyq
+
+PACKAGE = Path(tinyq.__file__).parent
+#: from the ground up; a module may import its own rank's package and lower ranks only
+RANKS = {
+    "errors": 0, "resources": 0, "numerics": 0, "files": 1, "fixedpoint": 1,
+    "encodings": 1, "tensors": 1, "quantizers": 2, "ops": 2, "graph": 3,
+    "archive": 4, "executor": 4, "proof": 4, "passes": 5, "tflite": 5,
+    "ptq": 6, "frontends": 6, "qat": 7,
+}  # fmt: skip
+TENSORFLOW_ALLOWED = ("quantizers", "qat", "frontends", "ptq/datafree.py")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        yield relative.parts[0].removesuffix(".py"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_point_downward() -> None:
+    wrong = []
+    for stem, path in modules():
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] != "tinyq" or len(parts) < 2 or parts[1] in (stem, "__version__"):
+                continue
+            if stem in RANKS and RANKS.get(parts[1], 99) >= RANKS[stem]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert sorted(set(wrong)) == []
+
+
+def test_tensorflow_is_confined() -> None:
+    heavy = ("tensorflow", "tf_keras", "tensorflow_model_optimization", "keras")
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for _, path in modules()
+        for name in imports(path)
+        if name.split(".")[0] in heavy
+        and not str(path.relative_to(PACKAGE)).startswith(TENSORFLOW_ALLOWED)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", ["tinyq", "tinyq.cli", "tinyq.archive", "tinyq.executor"])
+def test_light_modules_do_not_load_tensorflow(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
