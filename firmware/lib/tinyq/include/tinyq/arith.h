@@ -89,12 +89,24 @@ static inline int32_t tq_divide_away(int32_t t, uint32_t count) {
     return t < 0 ? -quotient : quotient;
 }
 
-/* Rounds, shifts and clamps the finished accumulator (bias included) of one output channel. */
-static inline uint8_t tq_requantize(const tq_requant *requant, uint32_t channel, int32_t acc) {
-    const uint32_t n = requant->shift[channel * requant->shift_step];
-    acc = requant->rounding == TQ_ROUND_FOLDED ? acc >> n : tq_round_shift_tflite(acc, n);
-    return (uint8_t)tq_clamp(acc, requant->lo, requant->hi);
+/* n: 0..31. */
+static inline int32_t tq_round_shift(int32_t acc, uint32_t n, uint8_t rounding) {
+    return rounding == TQ_ROUND_FOLDED ? acc >> n : tq_round_shift_tflite(acc, n);
 }
+
+/* The bias of channels first..first+count-1: where their accumulators start. */
+static inline void tq_start_sums(const tq_requant *requant, uint32_t first, uint32_t count,
+                                 int32_t *sums) {
+    const int32_t *bias = requant->bias + first;
+    for (; count > 0; count--) {
+        *sums++ = *bias++;
+    }
+}
+
+/* Rounds, shifts and clamps the finished accumulators of channels first..first+count-1 (bias
+ * included) into outputs[0..count-1], bytes that are int8 or uint8 as lo and hi say. */
+void tq_requantize(const tq_requant *requant, uint32_t first, uint32_t count, const int32_t *sums,
+                   uint8_t *outputs);
 
 #ifdef __cplusplus
 }

@@ -10,26 +10,31 @@
 extern "C" {
 #endif
 
-/* Greatest kernel.height * kernel.width. The images of two channels live on the stack while their
- * plane is computed (2 bytes a tap); the exporter refuses a larger kernel. */
-#define TQ_DEPTHWISE_MAX_TAPS 256
+/* Greatest kernel.height * kernel.width. The weights of at least two channels are decoded into a
+ * buffer on the stack of twice as many bytes; the exporter refuses a larger kernel. */
+#define TQ_DEPTHWISE_MAX_TAPS 256U
 
-/* The window of one output position over two channels. */
+/* The window of one output position over several output channels, as far as it lies inside the
+ * image. */
 typedef struct tq_taps {
-    const uint8_t *x;     /* first element, of the first channel */
-    uint32_t x_second;    /* elements from the first channel to the second: 0 or 1 */
+    const uint8_t *x;     /* first element, in the first output channel's input channel */
     uint32_t x_row_step;  /* elements from one row of the image to the next */
     uint32_t x_col_step;  /* elements from one column to the next: the input's channels */
-    const int8_t *images; /* images that meet x[0], the two channels' interleaved */
-    uint32_t row_step;    /* images from one row of the kernel to the next: 2 * kernel.width */
+    const int8_t *images; /* weights that meet x[0]: [pair][kernel row][kernel column][2] */
+    uint32_t row_step;    /* images from one row of the kernel to the next */
+    uint32_t pair_step;   /* images from one pair of output channels to the next */
     uint32_t rows;        /* 0 is allowed */
-    uint32_t cols;
+    uint32_t cols;        /* 0 is allowed */
+    uint32_t multiplier;  /* output channels to an input channel, >= 1 */
+    uint32_t phase;       /* output channels before the first one that share its input channel */
 } tq_taps;
 
-/* Adds the products of two channels to sums[0] and sums[1]. */
-typedef void (*tq_sum_taps)(const tq_taps *taps, int32_t sums[2]);
-void tq_sum_taps_s8(const tq_taps *taps, int32_t sums[2]);
-void tq_sum_taps_u8(const tq_taps *taps, int32_t sums[2]);
+/* Adds to sums[i] the products of the window and output channel i, i = 0..count-1. sums and images
+ * have room for count rounded up to an even number; the extra sum may be overwritten. The exporter
+ * proves that no partial sum overflows 32 bits. */
+typedef void (*tq_sum_taps)(const tq_taps *taps, uint32_t count, int32_t *sums);
+void tq_sum_taps_s8(const tq_taps *taps, uint32_t count, int32_t *sums);
+void tq_sum_taps_u8(const tq_taps *taps, uint32_t count, int32_t *sums);
 
 /* Depthwise convolution: codes [output.channels][kernel.height][kernel.width]; output channel
  * c * multiplier + m reads input channel c. */

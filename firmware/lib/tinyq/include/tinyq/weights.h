@@ -30,38 +30,39 @@ typedef struct tq_weights {
     uint32_t channel_bytes; /* ceil(codes per channel * b / 8) */
 } tq_weights;
 
-/* The activations under a window, as `rows` runs of `length` elements that lie side by side, and
- * the codes that they meet. */
-typedef struct tq_window {
-    const uint8_t *x;   /* first element of the first run */
-    uint32_t x_step;    /* elements from the start of a run to the start of the next one */
-    uint32_t code;      /* index, within a channel, of the code that meets x[0] */
-    uint32_t code_step; /* codes from the start of a run to the start of the next one */
-    uint32_t rows;      /* runs; 0 is allowed */
-    uint32_t length;    /* elements of a run */
-} tq_window;
+/* Activations that lie side by side, and where among a channel's codes they belong. */
+typedef struct tq_segment {
+    const uint8_t *x; /* [length] int8 or uint8 */
+    uint32_t code;    /* index, within a channel, of the code that meets x[0]: a multiple of 8 */
+    uint32_t length;  /* elements */
+} tq_segment;
 
-/* Adds the dot products of the window with two output channels, a and b (which may be the same
- * one), to sums[0] and sums[1]. The exporter proves that no partial sum overflows 32 bits. */
-typedef void (*tq_dot)(const tq_weights *weights, const tq_window *window, uint32_t a, uint32_t b,
-                       int32_t sums[2]);
+/* Adds to sums[i] the dot product of the segment and output channel first + i, i = 0..count-1. sums
+ * has room for count rounded up to an even number; the extra one may be overwritten. The exporter
+ * proves that no partial sum overflows 32 bits. */
+typedef void (*tq_dot)(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                       uint32_t count, int32_t *sums);
 
-/* Writes the images of a channel's codes 0..count-1 to image[0], image[step], image[2*step] ... */
+/* Writes the images of a channel's codes 0..count-1 to images[0], images[step], images[2*step] ...
+ */
 typedef void (*tq_unpack)(const tq_weights *weights, uint32_t channel, uint32_t count,
-                          int8_t *image, uint32_t step);
+                          int8_t *images, uint32_t step);
 
-/* One window times all output channels: outputs[o] = requantize(bias[o] + dot(o)). Convolution and
- * dense layers are loops around this. */
-void tq_run_window(const tq_weights *weights, const tq_requant *requant, tq_dot dot,
-                   const tq_window *window, uint32_t channels, uint8_t *outputs);
+/* Output channels whose sums a kernel keeps on its stack at a time: even, as tq_dot wants it. */
+#define TQ_CHANNEL_CHUNK 32U
+
+/* outputs[o] = requantize(bias[o] + dot product of x and channel o), o = 0..channels-1, for a whole
+ * channel's worth of activations: x has `length` elements. */
+void tq_run_vector(const tq_weights *weights, const tq_requant *requant, tq_dot dot,
+                   const uint8_t *x, uint32_t length, uint32_t channels, uint8_t *outputs);
 
 #define TQ_DECLARE_ENCODING(encoding)                                                              \
-    void tq_dot_##encoding##_s8(const tq_weights *weights, const tq_window *window, uint32_t a,    \
-                                uint32_t b, int32_t sums[2]);                                      \
-    void tq_dot_##encoding##_u8(const tq_weights *weights, const tq_window *window, uint32_t a,    \
-                                uint32_t b, int32_t sums[2]);                                      \
+    void tq_dot_##encoding##_s8(const tq_weights *weights, const tq_segment *segment,              \
+                                uint32_t first, uint32_t count, int32_t *sums);                    \
+    void tq_dot_##encoding##_u8(const tq_weights *weights, const tq_segment *segment,              \
+                                uint32_t first, uint32_t count, int32_t *sums);                    \
     void tq_unpack_##encoding(const tq_weights *weights, uint32_t channel, uint32_t count,         \
-                              int8_t *image, uint32_t step)
+                              int8_t *images, uint32_t step)
 
 TQ_DECLARE_ENCODING(int8);
 TQ_DECLARE_ENCODING(int4);

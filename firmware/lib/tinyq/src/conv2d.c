@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The window of each output pixel is a vector that is multiplied with every output channel. Where
+ * its elements do not lie side by side in the image they are gathered on the stack, padding
+ * included, GATHER at a time.
+ */
+#include <tinyq/conv2d.h>
+
+enum { GATHER = 256 }; /* bytes; a multiple of 8, as tq_segment.code wants it */
+
+typedef struct window {
+    const uint8_t *image;
+    int32_t top;    /* row of the image under the kernel's first row; negative in the padding */
+    int32_t left;   /* element of the image's rows under the kernel's first element, likewise */
+    int32_t height; /* rows of the image */
+    int32_t width;  /* elements of a row of the image: width * channels */
+    uint32_t row_elements; /* elements of a row of the kernel */
+    uint32_t elements;     /* elements of the kernel */
+} window;
+
+static uint8_t *put_zeros(uint8_t *to, int32_t count) {
+    for (; count > 0; count--) {
+        *to++ = 0;
+    }
+    return to;
+}
+
+static uint8_t *put_bytes(uint8_t *restrict to, const uint8_t *restrict from, int32_t count) {
+    for (; count >= 4; count -= 4) {
+        to[0] = from[0];
+        to[1] = from[1];
+        to[2] = from[2];
+        to[3] = from[3];
+        to += 4;
+        from += 4;
+    }
+    for (; count > 0; count--) {
+        *to++ = *from++;
+    }
+    return to;
+}
+
+/* Elements first..first+count-1 of one row of the window. */
+static uint8_t *gather_row(const window *w, uint32_t row, uint32_t first, uint32_t count,
+                           uint8_t *to) {
+    const int32_t y = w->top + (int32_t)row;
+    const int32_t begin = w->left + (int32_t)first;
+    const int32_t end = begin + (int32_t)count;
+    const int32_t from = begin < 0 ? 0 : begin;
+    const int32_t until = end < w->width ? end : w->width;
+    if (y < 0 || y >= w->height || from >= until) {
+        return put_zeros(to, (int32_t)count);
+    }
+    to = put_zeros(to, from - begin);
+    to = put_bytes(to, w->image + y * w->width + from, until - from);
+    return put_zeros(to, end - until);
+}
+
+/* Elements first..first+count-1 of the window. */
+static void gather(const window *w, uint32_t first, uint32_t count, uint8_t *to) {
+    uint32_t row = 0;
+    for (; first >= w->row_elements; first -= w->row_elements) {
+        row++;
+    }
+    while (count > 0) {
+        const uint32_t room = w->row_elements - first;
+        const uint32_t part = count < room ? count : room;
+        to = gather_row(w, row++, first, part, to);
+        count -= part;
+        first = 0;
+    }
+}
+
+/* The window's elements where they lie side by side in the image and none is padding, else NULL. */
+static const uint8_t *find_in_place(const window *w, int32_t rows) {
+    const int32_t row_elements = (int32_t)w->row_elements;
+    const int is_inside = w->top >= 0 && w->top + rows <= w->height && w->left >= 0 &&
+                          w->left + row_elements <= w->width;
+    if (is_inside && (rows == 1 || row_elements == w->width)) {
+        return w->image + w->top * w->width + w->left;
+    }
+    return 0;
+}
+
+/* A window of more than GATHER elements. */
+static void run_long_window(const tq_conv2d *layer, const window *w, uint8_t *buffer,
+                            uint8_t *outputs) {
+    const uint32_t channels = layer->output.channels;
+    int32_t sums[TQ_CHANNEL_CHUNK];
+
+    for (uint32_t first = 0; first < channels; first += TQ_CHANNEL_CHUNK) {
+        const uint32_t left = channels - first;
+        const uint32_t count = left < TQ_CHANNEL_CHUNK ? left : TQ_CHANNEL_CHUNK;
+        tq_segment segment = {.x = buffer, .code = 0, .length = GATHER};
+        tq_start_sums(&layer->requant, first, count, sums);
+        for (; segment.code < w->elements; segment.code += GATHER) {
+            if (segment.length > w->elements - segment.code) {
+                segment.length = w->elements - segment.code;
+            }
+            gather(w, segment.code, segment.length, buffer);
+            layer->dot(&layer->weights, &segment, first, count, sums);
+        }
+        tq_requantize(&layer->requant, first, count, sums, outputs + first);
+    }
+}
+
+static void run_window(const tq_conv2d *layer, const window *w, uint8_t *outputs) {
+    uint8_t buffer[GATHER];
+    const uint8_t *x = find_in_place(w, layer->kernel.height);
+    if (x == 0 && w->elements > GATHER) {
+        run_long_window(layer, w, buffer, outputs);
+        return;
+    }
+    if (x == 0) {
+        gather(w, 0, w->elements, buffer);
+        x = buffer;
+    }
+    tq_run_vector(&layer->weights, &layer->requant, layer->dot, x, w->elements,
+                  layer->output.channels, outputs);
+}
+
+void tq_run_conv2d(const tq_conv2d *layer, const void *input, void *output) {
+    const tq_kernel *const kernel = &layer->kernel;
+    const int32_t channels = layer->input.channels;
+    const uint32_t row_elements = kernel->width * layer->input.channels;
+    uint8_t *outputs = output;
+    window w = {
+        .image = input,
+        .height = layer->input.height,
+        .width = layer->input.width * channels,
+        .row_elements = row_elements,
+        .elements = kernel->height * row_elements,
+    };
+    w.top = -(int32_t)kernel->top;
+    for (uint32_t y = 0; y < layer->output.height; y++, w.top += kernel->row_stride) {
+        w.left = -(int32_t)kernel->left * channels;
+        for (uint32_t x = 0; x < layer->output.width; x++) {
+            run_window(layer, &w, outputs);
+            outputs += layer->output.channels;
+            w.left += kernel->col_stride * channels;
+        }
+    }
+}

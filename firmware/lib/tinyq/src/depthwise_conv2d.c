@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Some channels at a time: their weights are decoded once, onto the stack, for the whole image, so
+ * that every encoding runs at the speed of int8.
+ */
+#include <tinyq/depthwise_conv2d.h>
+
+enum { IMAGES = 2 * TQ_DEPTHWISE_MAX_TAPS }; /* bytes for decoded weights */
+
+/* Decodes output channels first..first+count-1 in pairs: [pair][tap][2]. */
+static void unpack_pairs(const tq_depthwise_conv2d *layer, uint32_t first, uint32_t count,
+                         uint32_t taps, int8_t *images) {
+    for (uint32_t i = 0; i < count; i += 2) {
+        const uint32_t a = first + i;
+        const uint32_t b = i + 1 < count ? a + 1 : a; /* an odd last one pairs with itself */
+        layer->unpack(&layer->weights, a, taps, images, 2);
+        layer->unpack(&layer->weights, b, taps, images + 1, 2);
+        images += 2 * taps;
+    }
+}
+
+/* All positions of output channels first..first+count-1. */
+static void run_channels(const tq_depthwise_conv2d *layer, uint32_t first, uint32_t count,
+                         const int8_t *images, const uint8_t *input, uint8_t *output) {
+    const tq_kernel *const kernel = &layer->kernel;
+    const uint32_t channels = layer->input.channels;
+    int32_t sums[TQ_CHANNEL_CHUNK];
+    tq_taps taps = {
+        .x_row_step = layer->input.width * channels,
+        .x_col_step = channels,
+        .row_step = 2U * kernel->width,
+        .pair_step = 2U * kernel->width * kernel->height,
+        .multiplier = layer->multiplier,
+        .phase = first % layer->multiplier,
+    };
+    input += first / layer->multiplier;
+    output += first;
+    sums[TQ_CHANNEL_CHUNK - 1] = 0;
+
+    for (uint32_t y = 0; y < layer->output.height; y++) {
+        const tq_span rows = tq_clip_rows(kernel, &layer->input, y);
+        taps.rows = rows.count;
+        for (uint32_t x = 0; x < layer->output.width; x++) {
+            const tq_span cols = tq_clip_cols(kernel, &layer->input, x);
+            taps.cols = cols.count;
+            taps.x = input + rows.image * taps.x_row_step + cols.image * channels;
+            taps.images = images + rows.kernel * taps.row_step + 2U * cols.kernel;
+            tq_start_sums(&layer->requant, first, count, sums);
+            layer->sum_taps(&taps, count, sums);
+            tq_requantize(&layer->requant, first, count, sums, output);
+            output += layer->output.channels;
+        }
+    }
+}
+
+void tq_run_depthwise_conv2d(const tq_depthwise_conv2d *layer, const void *input, void *output) {
+    const uint32_t channels = layer->output.channels;
+    const uint32_t taps = (uint32_t)layer->kernel.height * layer->kernel.width;
+    int8_t images[IMAGES];
+    uint32_t chunk = IMAGES / taps / 2U * 2U;
+    chunk = chunk < TQ_CHANNEL_CHUNK ? chunk : TQ_CHANNEL_CHUNK;
+
+    for (uint32_t first = 0; first < channels; first += chunk) {
+        const uint32_t left = channels - first;
+        const uint32_t count = left < chunk ? left : chunk;
+        unpack_pairs(layer, first, count, taps, images);
+        run_channels(layer, first, count, images, input, output);
+    }
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The body of every dot product, private to src/dot_<encoding>.c. The including file defines,
+ * first, CODE_BITS                                  bits of a code, 1..8 static int32_t image(raw,
+ * table)           the value of the code in raw's low CODE_BITS; the bits above are rubbish and
+ * then wraps dot() and unpack() into its public functions.
+ *
+ * Two output channels at a time, so that an activation is loaded once for two multiplications;
+ * eight codes at a time, because eight codes of any size end at a byte boundary and their bit
+ * positions are constants.
+ */
+#ifndef TINYQ_DOT_IMPL_H
+#define TINYQ_DOT_IMPL_H
+
+#include <tinyq/weights.h>
+
+#include "inline.h"
+
+enum { GROUP_CODES = 8, GROUP_BYTES = CODE_BITS };
+
+typedef struct pair {
+    int32_t a;
+    int32_t b;
+} pair;
+
+/* Image of code `index` counted from a byte boundary. Reads no byte that holds none of its bits. */
+ALWAYS_INLINE int32_t weight_at(const uint8_t *codes, uint32_t index, const int8_t *table) {
+    const uint32_t bit = index * CODE_BITS;
+    const uint32_t shift = bit % 8U;
+    uint32_t raw = (uint32_t)codes[bit / 8U] >> shift;
+    if (8 % CODE_BITS != 0 && shift + CODE_BITS > 8U) {
+        raw |= (uint32_t)codes[bit / 8U + 1U] << (8U - shift);
+    }
+    return image(raw, table);
+}
+
+ALWAYS_INLINE pair step(pair sum, int32_t x, const uint8_t *a, const uint8_t *b, uint32_t index,
+                        const int8_t *table) {
+    sum.a += x * weight_at(a, index, table);
+    sum.b += x * weight_at(b, index, table);
+    return sum;
+}
+
+ALWAYS_INLINE int32_t activation(uint8_t byte, int is_signed) {
+    return is_signed ? (int32_t)(int8_t)byte : (int32_t)byte;
+}
+
+ALWAYS_INLINE pair step_group(pair sum, const uint8_t *x, const uint8_t *a, const uint8_t *b,
+                              const int8_t *table, int is_signed) {
+    sum = step(sum, activation(x[0], is_signed), a, b, 0, table);
+    sum = step(sum, activation(x[1], is_signed), a, b, 1, table);
+    sum = step(sum, activation(x[2], is_signed), a, b, 2, table);
+    sum = step(sum, activation(x[3], is_signed), a, b, 3, table);
+    sum = step(sum, activation(x[4], is_signed), a, b, 4, table);
+    sum = step(sum, activation(x[5], is_signed), a, b, 5, table);
+    sum = step(sum, activation(x[6], is_signed), a, b, 6, table);
+    sum = step(sum, activation(x[7], is_signed), a, b, 7, table);
+    return sum;
+}
+
+/* The codes at a and b times the `length` activations at x. */
+ALWAYS_INLINE pair dot_pair(pair sum, const uint8_t *x, uint32_t length, const uint8_t *a,
+                            const uint8_t *b, const int8_t *table, int is_signed) {
+    for (; length >= GROUP_CODES; length -= GROUP_CODES) {
+        sum = step_group(sum, x, a, b, table, is_signed);
+        x += GROUP_CODES;
+        a += GROUP_BYTES;
+        b += GROUP_BYTES;
+    }
+    for (uint32_t i = 0; i < length; i++) {
+        sum = step(sum, activation(x[i], is_signed), a, b, i, table);
+    }
+    return sum;
+}
+
+/* A tq_dot, with the signedness of the activations as a constant. */
+ALWAYS_INLINE void dot(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                       uint32_t count, int32_t *sums, int is_signed) {
+    const uint32_t bytes = weights->channel_bytes;
+    const int8_t *const table = weights->table;
+    const uint8_t *const x = segment->x;
+    const uint32_t length = segment->length;
+    const uint8_t *a = weights->codes + first * bytes + segment->code / GROUP_CODES * GROUP_BYTES;
+
+    for (uint32_t i = 0; i < count; i += 2) {
+        const uint8_t *const b =
+            i + 1 < count ? a + bytes : a; /* an odd last one pairs with itself */
+        pair sum = {sums[i], sums[i + 1]};
+        sum = dot_pair(sum, x, length, a, b, table, is_signed);
+        sums[i] = sum.a;
+        sums[i + 1] = sum.b;
+        a += 2 * bytes;
+    }
+}
+
+/* A tq_unpack. */
+ALWAYS_INLINE void unpack(const tq_weights *weights, uint32_t channel, uint32_t count,
+                          int8_t *images, uint32_t image_step) {
+    const uint8_t *const codes = weights->codes + channel * weights->channel_bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        images[i * image_step] = (int8_t)weight_at(codes, i, weights->table);
+    }
+}
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights from a table of 16 int8 entries: the code is the index. */
+#include <stdint.h>
+
+#define CODE_BITS 4
+
+static inline int32_t image(uint32_t raw, const int8_t *table) {
+    return table[raw % 16U];
+}
+
+#include "dot_impl.h"
+
+void tq_dot_lut4_s8(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                    uint32_t count, int32_t *sums) {
+    dot(weights, segment, first, count, sums, 1);
+}
+
+void tq_dot_lut4_u8(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                    uint32_t count, int32_t *sums) {
+    dot(weights, segment, first, count, sums, 0);
+}
+
+void tq_unpack_lut4(const tq_weights *weights, uint32_t channel, uint32_t count, int8_t *images,
+                    uint32_t step) {
+    unpack(weights, channel, count, images, step);
+}
