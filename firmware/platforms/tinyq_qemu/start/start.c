@@ -73,21 +73,26 @@ __attribute__((noreturn, used)) static void Fault_Handler(void) {
     tq_port_exit((int)(128u + (exception & 0x7Fu)));
 }
 
-__attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
-    (void (*)(void))&__stack_top,
-    Reset_Handler,
-    Fault_Handler, /* NMI */
-    Fault_Handler, /* HardFault */
-    Fault_Handler, /* MemManage */
-    Fault_Handler, /* BusFault */
-    Fault_Handler, /* UsageFault */
-    Fault_Handler, /* SecureFault */
-    0,
-    0,
-    0,
-    Fault_Handler, /* SVCall */
-    Fault_Handler, /* DebugMonitor */
-    0,
-    Fault_Handler, /* PendSV */
-    Fault_Handler, /* SysTick */
+typedef union vector {
+    uint32_t *stack;
+    void (*handler)(void);
+} vector;
+
+__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
+    {.stack = &__stack_top},
+    {.handler = Reset_Handler},
+    {.handler = Fault_Handler}, /* NMI */
+    {.handler = Fault_Handler}, /* HardFault */
+    {.handler = Fault_Handler}, /* MemManage */
+    {.handler = Fault_Handler}, /* BusFault */
+    {.handler = Fault_Handler}, /* UsageFault */
+    {.handler = Fault_Handler}, /* SecureFault */
+    {.handler = 0},
+    {.handler = 0},
+    {.handler = 0},
+    {.handler = Fault_Handler}, /* SVCall */
+    {.handler = Fault_Handler}, /* DebugMonitor */
+    {.handler = 0},
+    {.handler = Fault_Handler}, /* PendSV */
+    {.handler = Fault_Handler}, /* SysTick */
 };
