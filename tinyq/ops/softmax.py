@@ -38,7 +38,8 @@ class Softmax(Op):
         check_in("input exponent", ins[0].exponent, fixedpoint.SOFTMAX_EXPONENTS)
 
     def to_c(self, ins: Sequence[Tensor], out: Tensor) -> CLayer:
-        exps = fixedpoint.softmax_exp_table(ins[0].exponent)
+        distances = ins[0].hi - ins[0].lo + 1
+        exps = fixedpoint.softmax_exp_table(ins[0].exponent)[:distances]
         classes = out.shape[-1]
         fields = {
             "exps": CTable("exps", exps),
