@@ -76,5 +76,5 @@ def _commutes(graph: Graph, first: Node, op: Op) -> bool:
         return isinstance(op, Relu) or same_channels
     if isinstance(first.op, MaxPool2D | Pad2D) and isinstance(op, Relu):
         source = sole_producer(graph, first)
-        return source is not None and isinstance(source.op, LinearOp | Add | BatchNorm)
+        return source is not None and isinstance(source.op, LinearOp | Add | BatchNorm | Relu)
     return False
