@@ -35,7 +35,6 @@ static void run_channels(const tq_depthwise_conv2d *layer, uint32_t first, uint3
     };
     input += first / layer->multiplier;
     output += first;
-    sums[TQ_CHANNEL_CHUNK - 1] = 0;
 
     for (uint32_t y = 0; y < layer->output.height; y++) {
         const tq_span rows = tq_clip_rows(kernel, &layer->input, y);

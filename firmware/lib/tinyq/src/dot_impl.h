@@ -83,12 +83,11 @@ ALWAYS_INLINE void dot(const tq_weights *weights, const tq_segment *segment, uin
     const uint8_t *a = weights->codes + first * bytes + segment->code / GROUP_CODES * GROUP_BYTES;
 
     for (uint32_t i = 0; i < count; i += 2) {
-        const uint8_t *const b =
-            i + 1 < count ? a + bytes : a; /* an odd last one pairs with itself */
-        pair sum = {sums[i], sums[i + 1]};
-        sum = dot_pair(sum, x, length, a, b, table, is_signed);
+        const uint32_t j = i + 1 < count ? i + 1 : i; /* an odd last channel pairs with itself */
+        pair sum = {sums[i], sums[j]};
+        sum = dot_pair(sum, x, length, a, a + (j - i) * bytes, table, is_signed);
         sums[i] = sum.a;
-        sums[i + 1] = sum.b;
+        sums[j] = sum.b;
         a += 2 * bytes;
     }
 }

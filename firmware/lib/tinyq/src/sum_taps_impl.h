@@ -12,27 +12,14 @@
 
 /* Adds the products of two output channels, whose input channels are `second` elements apart. */
 KEEP_APART void sum_pair(const tq_taps *taps, const uint8_t *x_row, uint32_t second,
-                         const int8_t *image_row, int32_t sums[2]) {
+                         const int8_t *image_row, int32_t *a_sum, int32_t *b_sum) {
     const uint32_t x_step = taps->x_col_step;
-    int32_t a = sums[0];
-    int32_t b = sums[1];
+    int32_t a = *a_sum;
+    int32_t b = *b_sum;
     for (uint32_t row = taps->rows; row > 0; row--) {
         const uint8_t *x = x_row;
         const int8_t *image = image_row;
-        uint32_t cols = taps->cols;
-        for (; cols >= 3; cols -= 3) { /* most kernels are three wide */
-            a += (ELEMENT)x[0] * image[0];
-            b += (ELEMENT)x[second] * image[1];
-            x += x_step;
-            a += (ELEMENT)x[0] * image[2];
-            b += (ELEMENT)x[second] * image[3];
-            x += x_step;
-            a += (ELEMENT)x[0] * image[4];
-            b += (ELEMENT)x[second] * image[5];
-            x += x_step;
-            image += 6;
-        }
-        for (; cols > 0; cols--) {
+        for (uint32_t col = taps->cols; col > 0; col--) {
             a += (ELEMENT)x[0] * image[0];
             b += (ELEMENT)x[second] * image[1];
             x += x_step;
@@ -41,8 +28,8 @@ KEEP_APART void sum_pair(const tq_taps *taps, const uint8_t *x_row, uint32_t sec
         x_row += taps->x_row_step;
         image_row += taps->row_step;
     }
-    sums[0] = a;
-    sums[1] = b;
+    *a_sum = a;
+    *b_sum = b;
 }
 
 /* A tq_sum_taps. */
@@ -58,12 +45,13 @@ ALWAYS_INLINE void sum_taps(const tq_taps *taps, uint32_t count, int32_t *sums) 
             phase = 0;
             x++;
         }
-        const uint32_t second = i + 1 < count ? (uint32_t)(x - first) : 0;
+        const uint32_t j = i + 1 < count ? i + 1 : i; /* an odd last channel pairs with itself */
+        const uint32_t second = j > i ? (uint32_t)(x - first) : 0;
         if (++phase == multiplier) {
             phase = 0;
             x++;
         }
-        sum_pair(taps, first, second, images, sums + i);
+        sum_pair(taps, first, second, images, sums + i, sums + j);
         images += taps->pair_step;
     }
 }

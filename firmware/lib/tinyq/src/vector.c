@@ -6,7 +6,6 @@ void tq_run_vector(const tq_weights *weights, const tq_requant *requant, tq_dot 
     const tq_segment segment = {.x = x, .code = 0, .length = length};
     int32_t sums[TQ_CHANNEL_CHUNK];
 
-    sums[TQ_CHANNEL_CHUNK - 1] = 0;
     for (uint32_t first = 0; first < channels; first += TQ_CHANNEL_CHUNK) {
         const uint32_t left = channels - first;
         const uint32_t count = left < TQ_CHANNEL_CHUNK ? left : TQ_CHANNEL_CHUNK;

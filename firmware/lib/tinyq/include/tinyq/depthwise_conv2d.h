@@ -29,9 +29,9 @@ typedef struct tq_taps {
     uint32_t phase;       /* output channels before the first one that share its input channel */
 } tq_taps;
 
-/* Adds to sums[i] the products of the window and output channel i, i = 0..count-1. sums and images
- * have room for count rounded up to an even number; the extra sum may be overwritten. The exporter
- * proves that no partial sum overflows 32 bits. */
+/* Adds to sums[i] the products of the window and output channel i, i = 0..count-1. images holds
+ * whole pairs: an odd last channel twice. The exporter proves that no partial sum overflows 32
+ * bits. */
 typedef void (*tq_sum_taps)(const tq_taps *taps, uint32_t count, int32_t *sums);
 void tq_sum_taps_s8(const tq_taps *taps, uint32_t count, int32_t *sums);
 void tq_sum_taps_u8(const tq_taps *taps, uint32_t count, int32_t *sums);

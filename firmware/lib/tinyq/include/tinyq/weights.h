@@ -37,9 +37,8 @@ typedef struct tq_segment {
     uint32_t length;  /* elements */
 } tq_segment;
 
-/* Adds to sums[i] the dot product of the segment and output channel first + i, i = 0..count-1. sums
- * has room for count rounded up to an even number; the extra one may be overwritten. The exporter
- * proves that no partial sum overflows 32 bits. */
+/* Adds to sums[i] the dot product of the segment and output channel first + i, i = 0..count-1. The
+ * exporter proves that no partial sum overflows 32 bits. */
 typedef void (*tq_dot)(const tq_weights *weights, const tq_segment *segment, uint32_t first,
                        uint32_t count, int32_t *sums);
 
@@ -48,7 +47,7 @@ typedef void (*tq_dot)(const tq_weights *weights, const tq_segment *segment, uin
 typedef void (*tq_unpack)(const tq_weights *weights, uint32_t channel, uint32_t count,
                           int8_t *images, uint32_t step);
 
-/* Output channels whose sums a kernel keeps on its stack at a time: even, as tq_dot wants it. */
+/* Output channels whose sums a kernel keeps on its stack at a time; even, for pairs. */
 #define TQ_CHANNEL_CHUNK 32U
 
 /* outputs[o] = requantize(bias[o] + dot product of x and channel o), o = 0..channels-1, for a whole
