@@ -19,8 +19,9 @@ from tinyq.ops.clayer import CLayer
 from tinyq.ops.twin import TwinBuilder, TwinOperator
 from tinyq.tensors import Interval, Shape, Tensor
 
-#: TFLM scales the inputs by 2**20 in 32 bits: a larger gap of exponents would lose bits there.
-MAX_GAP: Final = 19
+#: TFLM halves the inputs after scaling them by 2**20: a larger gap of exponents loses bits there.
+MAX_GAP: Final = 18
+MAX_SHIFT: Final = 19
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Add(Op):
         check_activation(self.activation)
         if max(self.gaps(ins)) > MAX_GAP:
             raise GraphError(f"exponents {[x.exponent for x in ins]} differ by more than {MAX_GAP}")
-        if not 0 <= self.shift(ins, out) <= MAX_GAP:
-            raise GraphError(f"requantization shift {self.shift(ins, out)} outside 0..{MAX_GAP}")
+        if not 0 <= self.shift(ins, out) <= MAX_SHIFT:
+            raise GraphError(f"requantization shift {self.shift(ins, out)} outside 0..{MAX_SHIFT}")
 
     def _sum(self, xs: Sequence[IntArray], ins: Sequence[Tensor]) -> IntArray:
         gap1, gap2 = self.gaps(ins)
