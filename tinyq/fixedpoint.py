@@ -182,7 +182,8 @@ def softmax(codes: IntArray, exponent: int) -> npt.NDArray[np.uint8]:
 
 def _divide_by_pots(x: IntArray, exponents: IntArray) -> IntArray:
     """``divide_by_pot`` of x >= 0, an exponent (1..35) a row; 0 for all exponents above 31."""
-    return (x + (np.int64(1) << (exponents - 1))) >> exponents
+    quotient: IntArray = (x + (np.int64(1) << (exponents - 1))) >> exponents
+    return quotient
 
 
 def sigmoid_table(exponent: int, signed: bool) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from graphs import every_op_graph
 from twins import assert_twin, linear_parameters, one_op, random_inputs, tensor
 
 from tinyq.errors import DataError, ModelFileError, ProofError, TflmMissing, UnsupportedError
@@ -23,6 +24,7 @@ from tinyq.ops import (
     Sigmoid,
     Softmax,
 )
+from tinyq.ops.windows import same_padding
 from tinyq.tflite import run_tflm, runner, schema, write_tflite
 from tinyq.tflite.builder import Quantization
 from tinyq.tflite.schema import read_tensors
@@ -80,6 +82,21 @@ def network(seed: int = 0, encoding: str = "lut4") -> Graph:
 @pytest.mark.parametrize("weights", ["int8", "decode", "int4"])
 def test_whole_networks(encoding: str, weights: str) -> None:
     assert_twin(network(3, encoding), np.random.default_rng(7), weights)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_operator_in_one_graph(seed: int) -> None:
+    """Mixed encodings, paddings and exponents; pooling that TFLM cannot pad is padded as SAME."""
+    graph = every_op_graph(seed)
+    nodes = []
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, AveragePool2D):
+            same = same_padding(graph.tensors[node.inputs[0]].shape, op.pool, op.strides)
+            op = replace(op, padding=same)
+        nodes.append(replace(node, op=op))
+    graph = validate(replace(graph, nodes=tuple(nodes)))
+    assert_twin(graph, np.random.default_rng(seed), ("int8", "decode", "int4")[seed % 3])
 
 
 def test_outputs_only() -> None:

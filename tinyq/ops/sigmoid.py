@@ -41,7 +41,8 @@ class Sigmoid(Op):
         twin.emit(TwinOperator("LOGISTIC"), [twin.activation(ins[0])], out)
 
     def evaluate(self, xs: Sequence[IntArray], ins: Sequence[Tensor], out: Tensor) -> IntArray:
-        return self.table(ins[0])[xs[0].astype(np.int64) & 255].astype(np.int64)
+        codes: IntArray = self.table(ins[0])[xs[0].astype(np.int64) & 255].astype(np.int64)
+        return codes
 
     def evaluate_float(self, xs: Sequence[FloatArray]) -> FloatArray:
         # Split by sign so that exp never overflows.
