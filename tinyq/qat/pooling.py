@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Average pooling as the kernels round it; the exponent is inherited.
+
+out = z + sgn(t) * ((2|t| + c) div 2c) with t = sum(q - z) over the c elements inside the input and
+z = 128 for uint8, 0 for int8 (TFLM rounds the int8 value that it stores).  The sum is recovered
+exactly from a float64 average.  Max pooling needs no layer of ours: it is exact on codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tinyq.ops.windows import NO_PADDING, same_padding, window_counts
+from tinyq.qat.links import QuantLayer
+from tinyq.quantizers.functions import Tensor, exp2, straight_through
+
+
+def average_codes(mean: Tensor, counts: Any, zero: float) -> Tensor:
+    """Rounded averages of codes, float64; ``mean`` are their real averages over ``counts``."""
+    total = tf.floor(mean * counts + 0.5) - zero * counts
+    return zero + tf.sign(total) * tf.floor((2 * tf.abs(total) + counts) / (2 * counts))
+
+
+class _AverageLayer(QuantLayer):
+    def round_average(self, mean: Tensor, counts: Any) -> Tensor:
+        """Real float32 outputs from averages of codes (float64)."""
+        zero = 0.0 if self.signed else 128.0
+        codes = straight_through(mean, average_codes(mean, counts, zero))
+        return tf.cast(codes, tf.float32) * exp2(self.exponent())
+
+    def codes_of(self, x: Tensor) -> Tensor:
+        """Codes of the input, float64."""
+        return tf.cast(x * exp2(-self.exponent()), tf.float64)
+
+
+@tf_keras.utils.register_keras_serializable("tinyq")
+class QuantAveragePooling2D(_AverageLayer):
+    """Average over windows."""
+
+    def __init__(
+        self,
+        pool_size: Sequence[int],
+        strides: Sequence[int],
+        padding: str = "valid",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pool_size = tuple(pool_size)
+        self.strides = tuple(strides)
+        self.padding = padding
+
+    def build(self, input_shape: Any) -> None:
+        shape = tuple(int(size) for size in input_shape[1:])
+        pool, strides = (tuple(map(int, pair)) for pair in (self.pool_size, self.strides))
+        borders = NO_PADDING
+        if self.padding == "same":
+            borders = same_padding(shape, pool, strides)  # type: ignore[arg-type]
+        counts = window_counts(shape, pool, strides, borders)  # type: ignore[arg-type]
+        self.counts = counts.astype(np.float64)
+        super().build(input_shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        codes = self.codes_of(x)
+        mean = tf.nn.avg_pool2d(codes, self.pool_size, self.strides, self.padding.upper())
+        return self.round_average(mean, self.counts)
+
+    def get_config(self) -> dict[str, Any]:
+        window = {"pool_size": list(self.pool_size), "strides": list(self.strides)}
+        return {**super().get_config(), **window, "padding": self.padding}
+
+
+@tf_keras.utils.register_keras_serializable("tinyq")
+class QuantGlobalAveragePooling2D(_AverageLayer):
+    """Average over height and width."""
+
+    def __init__(self, keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.keepdims = keepdims
+
+    def call(self, x: Tensor) -> Tensor:
+        mean = tf.reduce_mean(self.codes_of(x), [1, 2], keepdims=self.keepdims)
+        return self.round_average(mean, float(x.shape[1] * x.shape[2]))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keepdims": self.keepdims}

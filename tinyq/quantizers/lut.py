@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table weights: q = the entry of a table of 2**bits int8 values nearest to w / 2**e.
+
+After Vandersteegen et al., *Integer-Only CNNs with 4 Bit Weights and Bit-Shift Quantization Scales
+at Full-Precision Accuracy* (Electronics 10(22), 2021).  The paper does not say how its tables are
+learned; our choice: start from weighted 1-D k-means, then train the entries with the gradient of
+their members, rounded and clipped to +-127 in the forward pass.  One entry is pinned to zero.
+Gradient to w: 1 everywhere.
+
+The exponent is fixed from the start (max|w| lies within 127 codes, or up to two powers of two
+below that by the squared error): the table does the learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras
+
+from tinyq.errors import InputError
+from tinyq.quantizers import scales
+from tinyq.quantizers.base import IntArray, Variables, WeightQuantizer, bounded_spread
+from tinyq.quantizers.functions import Tensor, exp2, nearest_entry, round_half_up
+
+FloatArray = npt.NDArray[np.float64]
+#: the table's position that always holds zero
+ZERO_ENTRY = 0
+LARGEST = 127
+
+
+@tf_keras.utils.register_keras_serializable("tinyq")
+class Lut(WeightQuantizer):
+    """Indices of 4, 3 or 2 bits into a trainable table of int8 entries."""
+
+    groups = {"table": "table"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        bits: int = 4,
+        scale: str = "per_channel",
+        channel_axes: Sequence[int] = (-1,),
+    ) -> None:
+        super().__init__(scale, channel_axes)
+        if bits not in (4, 3, 2):
+            raise InputError(f"table weights have 4, 3 or 2 bits, not {bits}")
+        self.bits = bits
+
+    @property
+    def encoding(self) -> str:
+        return f"lut{self.bits}"
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        shape = scales.scale_shape(list(tensor_shape), self.scale_axes)
+        return {
+            "table": layer.add_weight(
+                name=f"{name}_table", shape=[2**self.bits], initializer="zeros", trainable=True
+            ),
+            "exponent": layer.add_weight(
+                name=f"{name}_exponent", shape=shape, initializer="zeros", trainable=False
+            ),
+        }
+
+    def exponent(self, weights: Variables) -> Tensor:
+        return bounded_spread(weights["exponent"])
+
+    def entries(self, weights: Variables) -> Tensor:
+        """The table as it is used: integers in -127..127, entry ``ZERO_ENTRY`` zero."""
+        free = tf.cast(tf.not_equal(tf.range(2**self.bits), ZERO_ENTRY), tf.float32)
+        return tf.clip_by_value(round_half_up(weights["table"]), -LARGEST, LARGEST) * free
+
+    def codes(self, inputs: Tensor, weights: Variables, exponent: Tensor) -> Tensor:
+        return nearest_entry(inputs / exp2(exponent), self.entries(weights))
+
+    def table(self, weights: Variables) -> IntArray:
+        return np.unique(self.entries(weights).numpy()).astype(np.int64)
+
+    def initialize(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
+        cols = scales.columns(values, self.scale_axes)
+        table, exponents = fit_table(cols, 2**self.bits)
+        weights["table"].assign(table)
+        weights["exponent"].assign(exponents.reshape(weights["exponent"].shape))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bits": self.bits}
+
+
+def fit_table(cols: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
+    """A table ``[size]`` of integers with zero first, and exponents ``[C]``, for ``cols [K, C]``.
+
+    Tries the covering exponents and those one and two below (which clip), fits a table to each,
+    lets every column choose again among its neighbours, and keeps the least squared error.
+    """
+    start = scales.covering_exponents(cols, LARGEST)
+    candidates = [_refined(cols, start + step, size) for step in (0, -1, -2)]
+    errors = [_table_error(cols, *candidate) for candidate in candidates]
+    return candidates[int(np.argmin(errors))]
+
+
+def _refined(cols: FloatArray, exponents: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
+    table = _fit(cols, exponents, size)
+    if cols.shape[1] == 1:
+        return table, exponents
+    trials = [exponents + step for step in (0, 1, -1)]
+    errors = [scales.squared_error(cols, e, lambda x: nearest(x, table)) for e in trials]
+    chosen = np.choose(np.argmin(errors, axis=0), trials)
+    chosen = np.maximum(chosen, chosen.max() - scales.MAX_SPREAD)
+    return _fit(cols, chosen, size), chosen
+
+
+def _fit(cols: FloatArray, exponents: FloatArray, size: int) -> FloatArray:
+    scale = 2.0**exponents
+    weight = np.broadcast_to(scale**2 / (scale**2).max(), cols.shape)
+    centres = kmeans_with_zero((cols / scale).ravel(), weight.ravel(), size)
+    rounded = np.clip(np.floor(centres + 0.5), -LARGEST, LARGEST)
+    return _zero_first(rounded, size)
+
+
+def _zero_first(centres: FloatArray, size: int) -> FloatArray:
+    """Distinct nonzero entries after one zero, padded with zeros to ``size``."""
+    distinct = np.unique(centres[centres != 0])
+    return np.pad(np.concatenate([[0.0], distinct]), (0, size - 1 - len(distinct)))
+
+
+def _table_error(cols: FloatArray, table: FloatArray, exponents: FloatArray) -> float:
+    return float(scales.squared_error(cols, exponents, lambda x: nearest(x, table)).sum())
+
+
+def nearest(x: FloatArray, table: FloatArray) -> FloatArray:
+    """The entry nearest to each x, the smaller one at a tie; NumPy twin of ``nearest_entry``."""
+    levels = np.sort(table)
+    return levels[np.searchsorted((levels[:-1] + levels[1:]) / 2, x)]
+
+
+def kmeans_with_zero(
+    x: FloatArray, weight: FloatArray, size: int, iterations: int = 40
+) -> FloatArray:
+    """Weighted 1-D Lloyd iterations from quantiles with one centre held at zero; sorted ``[size]``."""
+    centres = np.quantile(x, (np.arange(size) + 0.5) / size)
+    for _ in range(iterations):
+        centres[np.argmin(np.abs(centres))] = 0.0
+        centres = np.sort(centres)
+        index = np.searchsorted((centres[1:] + centres[:-1]) / 2, x)
+        total = np.bincount(index, weight, size)
+        mean = np.bincount(index, weight * x, size) / np.maximum(total, 1e-300)
+        moved = np.where(total > 0, mean, centres)
+        moved[np.argmin(np.abs(centres))] = 0.0
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    centres[np.argmin(np.abs(centres))] = 0.0
+    return np.sort(centres)
