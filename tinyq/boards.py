@@ -39,7 +39,8 @@ class Board:
         id: the JSON file's stem, PlatformIO's name of the board.
         core: ``m0`` ... ``m55``: what the code is compiled for.
         machine: QEMU's machine, which may hold a later core than ``core``.
-        clock_hertz: rate of the counter at ``clock_base`` that the harness reads.
+        clock_hertz: rate of the counter at ``clock_base`` that the harness reads (QEMU gives it a
+            rate of its own, which need not be the core's).
         stack_bytes: RAM that the linker keeps free for the stack.
         larger: id of a board with more memory that runs the same code, or None.
     """
@@ -83,7 +84,7 @@ def _parse(name: str, data: Mapping[str, Any]) -> Board:
         flash=Region(int(build["flash_origin"], 0), upload["maximum_size"]),
         ram=Region(int(build["ram_origin"], 0), upload["maximum_ram_size"]),
         machine=own["machine"],
-        clock_hertz=int(build["f_cpu"].rstrip("L")),
+        clock_hertz=own["counter_hertz"],
         clock_base=int(base.rstrip("u"), 0),
         stack_bytes=own["stack_bytes"],
         default=own["default"],
