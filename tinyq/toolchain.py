@@ -61,12 +61,14 @@ class Part:
         sources: C files.
         includes: folders for ``#include``, given to all parts of a program.
         defines: ``NAME`` or ``NAME=value``, for the sources of this part only.
+        private: folders for ``#include`` of this part only: what changes there compiles no other.
     """
 
     name: str
     sources: tuple[Path, ...]
     includes: tuple[Path, ...] = ()
     defines: tuple[str, ...] = ()
+    private: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -244,10 +246,11 @@ class _Unit:
 
 
 def _units(parts: Sequence[Part], compiler: Compiler, flags: Sequence[str]) -> tuple[_Unit, ...]:
-    includes = [folder for part in parts for folder in part.includes]
-    headers = _headers_hash(includes)
+    shared = [folder for part in parts for folder in part.includes]
     found = []
     for part in parts:
+        includes = [*part.private, *shared]
+        headers = _headers_hash(includes)
         for source in part.sources:
             own = [*flags, *(f"-D{define}" for define in part.defines)]
             command = (compiler.path, *own, *(f"-I{folder}" for folder in includes))
