@@ -26,6 +26,7 @@ def half_away(x: Fraction) -> int:
 
 def run_op(op: Op, codes: np.ndarray, exponent: int) -> np.ndarray:
     """What TFLM computes for rows of codes ``[n, k]``; the rows are one sample."""
+    pytest.importorskip("tflite_micro", reason="stock TFLM is not installed")
     x = Tensor("x", codes.shape, codes.dtype.name, 8, exponent)
     y = Tensor("y", codes.shape, "uint8", 8, -8)
     node = Node("n", op, ("x",), ("y",))

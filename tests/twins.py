@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tinyq.encodings import ENCODINGS, Weights, code_range
 from tinyq.executor import run
 from tinyq.graph import Graph, Node, Tensor, validate
 from tinyq.ops import Op
 from tinyq.tflite import run_tflm, write_tflite
+
+pytest.importorskip("tflite_micro", reason="stock TFLM is not installed")
 
 EXPONENT = -4
 
