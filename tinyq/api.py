@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python API, which the command line calls; also reachable as ``tinyq.quantize`` and so on.
+
+    import tinyq
+    model = tinyq.quantize("net.h5", "data.npz", weights="lut4")
+    tinyq.save(model, "net.tq")
+    print(tinyq.run(model, "data.npz", on="qemu-m4").accuracy)
+    tinyq.verify(model, "data.npz", on=["host", "qemu-m4"]).passed
+    tinyq.export(model, "out", name="net")
+
+``model`` is a graph or the path of a ``.tq`` file.  ``data`` is the path of an ``.npz`` file, an
+array, or a sequence of arrays, one per input.  Errors are ``tinyq.errors.TinyqError``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyq import executor, passes, project
+from tinyq.archive import load_graph, save_graph
+from tinyq.backends import find_backend
+from tinyq.backends.sources import MODEL_NAME
+from tinyq.certificate import library_files, make_certificate
+from tinyq.data import (
+    CALIBRATION_SAMPLES,
+    Dataset,
+    as_dataset,
+    choose,
+    load_calibration_data,
+    load_test_data,
+    load_training_data,
+)
+from tinyq.errors import DataError, InputError
+from tinyq.evaluate import Score, score
+from tinyq.files import write_tree
+from tinyq.graph import Graph, Preprocess
+from tinyq.measurement import Cost, Size, measure_cost, measure_size
+from tinyq.progress import Progress, silent
+from tinyq.report import GraphReport, report_graph
+from tinyq.verification import BackendCheck, batch_size, check_backend, random_codes
+
+__all__ = [
+    "Run",
+    "Verification",
+    "export",
+    "inspect",
+    "load",
+    "profile",
+    "quantize",
+    "run",
+    "save",
+    "size",
+    "train",
+    "verify",
+]
+
+Array = npt.NDArray[Any]
+Model = Graph | str | os.PathLike[str]
+Data = str | os.PathLike[str] | Array | Sequence[Array] | Dataset
+FORMATS: Final = ("c", "platformio", "tflite")
+
+load = load_graph
+save = save_graph
+
+
+def as_graph(model: Model) -> Graph:
+    """The integer graph that ``model`` is or names.
+
+    Raises:
+        ModelFileError, ArchiveError: the file is missing, damaged or from another version.
+        InputError: it is a float graph.
+    """
+    graph = model if isinstance(model, Graph) else load_graph(Path(model))
+    if graph.is_float:
+        raise InputError(f"'{graph.name}' is a float graph; quantize it first")
+    return graph
+
+
+# ---------------------------------------------------------------- quantize
+
+
+def quantize(
+    model: Any,
+    data: Data | None = None,
+    *,
+    weights: str = "int8",
+    first_last: str = "same",
+    per_channel: bool = True,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    samples: int = CALIBRATION_SAMPLES,
+    seed: int = 0,
+    name: str | None = None,
+    drop_softmax: bool = False,
+    progress: Progress = silent,
+) -> Graph:
+    """Post-training quantization: a Keras model becomes an integer graph.
+
+    Args:
+        model: path of a Keras file, or a model object of tf_keras or Keras 3.
+        data: calibrates; ``None`` calibrates on batch-norm statistics instead.
+        weights: key of ``encodings.ENCODINGS``.
+        first_last: "same", or "int8" for the first and the last layers.
+        per_channel: one weight exponent per output channel instead of one per layer.
+        scale, offset: the model's input is (x - offset) * scale of what ``data`` holds.
+        samples: at most so many samples calibrate, chosen by ``seed``.
+        name: name of the model in C; the Keras model's name by default.
+        drop_softmax: leave out a softmax at the output.
+
+    Raises:
+        ModelFileError, UnsupportedError, DataError, InputError: see their messages.
+    """
+    from tinyq import ptq
+
+    config = ptq.PtqConfig(weights, first_last=first_last, per_channel=per_channel, seed=seed)
+    graph = import_model(model, name, scale, offset, drop_softmax)
+    if data is None:
+        from tinyq.ptq.datafree import synthesize
+
+        inputs = synthesize(graph, samples, seed)
+    else:
+        chosen = calibration_data(graph, data, samples, seed)
+        inputs = executor.preprocess_inputs(graph, chosen.inputs)
+    prepared = passes.apply(graph, passes.FLOAT_PIPELINE)
+    return passes.finalize(ptq.quantize(prepared, inputs, config, progress))
+
+
+def train(
+    model: Any,
+    data: Data,
+    labels: Array | None = None,
+    *,
+    weights: str | None = None,
+    preset: str | None = None,
+    first_last: str = "same",
+    per_channel: bool = True,
+    epochs: int = 3,
+    batch: int = 64,
+    learning_rate: float | None = None,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    seed: int = 0,
+    name: str | None = None,
+    drop_softmax: bool = False,
+    progress: Progress = silent,
+) -> Graph:
+    """Quantization-aware training: calibrates, trains on, and returns the integer graph.
+
+    Args:
+        data: training samples; a file's labels are used.
+        labels: int ``[N]``, for ``data`` in memory; without any the model learns to reconstruct.
+        weights: key of ``encodings.ENCODINGS``; overrides the preset's.
+        preset: key of ``qat.PRESETS``; "w4a8_lut" where ``weights`` is not given either.
+        epochs, batch, learning_rate: of the training; see ``qat.TrainConfig``.
+
+    Other arguments and errors as in ``quantize``.
+    """
+    import tinyq.qat as training
+    from tinyq.frontends.keras import build_model, read_network
+
+    chosen = training.preset(preset or "w4a8_lut")
+    config = replace(
+        chosen,
+        weights=weights or chosen.weights,
+        scale="per_channel" if per_channel else "per_tensor",
+        first_last=first_last,
+    )
+    schedule = training.TrainConfig(epochs=epochs, batch_size=batch, seed=seed)
+    if learning_rate is not None:
+        schedule = replace(schedule, learning_rate=learning_rate)
+    network = read_network(model)
+    graph = import_model(network, name, scale, offset)
+    samples = training_data(graph, data, labels)
+    real = list(executor.preprocess_inputs(graph, samples.inputs).values())
+    sample = choose(Dataset(tuple(real)), CALIBRATION_SAMPLES, seed)
+    quantized = training.quantize(build_model(network), config, list(sample.inputs))
+    if epochs:
+        training.train(quantized, real[0], samples.labels, schedule, _steps(progress))
+    exported = training.to_graph(quantized, graph.name, graph.preprocess, not drop_softmax)
+    return passes.finalize(exported)
+
+
+def _steps(progress: Progress) -> Callable[[Any], None]:
+    """A listener of training steps that tells them on."""
+    return lambda step: progress("train", step.step, step.steps)
+
+
+def import_model(
+    model: Any,
+    name: str | None = None,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    drop_softmax: bool = False,
+) -> Graph:
+    """The float graph of a Keras model, its preprocessing noted."""
+    from tinyq.frontends.importer import to_float_graph
+    from tinyq.passes.drop_identities import drop_final_softmax
+
+    if not (np.isfinite(scale) and np.isfinite(offset) and scale != 0):
+        raise InputError(f"scale {scale} and offset {offset} must be finite, the scale not 0")
+    graph = to_float_graph(model, name)
+    if drop_softmax:
+        graph = drop_final_softmax(graph)
+    return replace(graph, preprocess=(Preprocess(scale, offset),) * len(graph.inputs))
+
+
+def calibration_data(graph: Graph, data: Data, samples: int, seed: int) -> Dataset:
+    """At most ``samples`` calibration samples of a file or of arrays."""
+    if isinstance(data, str | os.PathLike):
+        return load_calibration_data(Path(data), graph.inputs, samples, seed)
+    return choose(_in_memory(data), samples, seed)
+
+
+def training_data(graph: Graph, data: Data, labels: Array | None = None) -> Dataset:
+    """All training samples of a file or of arrays, with labels where there are any."""
+    if isinstance(data, str | os.PathLike):
+        return load_training_data(Path(data), graph.inputs)
+    return data if isinstance(data, Dataset) else as_dataset(data, labels)
+
+
+def test_data(graph: Graph, data: Data, count: int | None = None) -> Dataset:
+    """The first ``count`` test samples of a file or of arrays."""
+    if isinstance(data, str | os.PathLike):
+        return load_test_data(Path(data), graph.inputs, count)
+    if count is not None and count < 1:
+        raise DataError(f"{count} samples asked for; give a number of at least 1")
+    return _in_memory(data).take(slice(0, count))
+
+
+def _in_memory(data: Any) -> Dataset:
+    return data if isinstance(data, Dataset) else as_dataset(data)
+
+
+# ---------------------------------------------------------------- run
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a backend computed.
+
+    Attributes:
+        backend: its name.
+        codes: codes ``[N, *shape]`` of every output.
+        values: the same as real numbers, float64.
+        score: accuracy or mean squared error, where labels or the shapes allow it.
+    """
+
+    backend: str
+    codes: Mapping[str, Array]
+    values: Mapping[str, npt.NDArray[np.float64]]
+    score: Score
+
+    @property
+    def count(self) -> int:
+        """Samples."""
+        return len(next(iter(self.codes.values())))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top-1 accuracy, 0..1."""
+        return self.score.accuracy
+
+
+def run(
+    model: Model,
+    data: Data,
+    on: str = "numpy",
+    count: int | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Run the test samples on one backend.
+
+    Raises:
+        DataError: the data do not fit; InputError: no such backend; ToolMissing: see its message.
+    """
+    graph = as_graph(model)
+    backend = find_backend(on)
+    samples = test_data(graph, data, count)
+    real = executor.preprocess_inputs(graph, samples.inputs)
+    codes = {name: graph.tensors[name].quantize(x) for name, x in real.items()}
+    parts: list[Mapping[str, Array]] = []
+    progress(backend.name, 0, len(samples))
+    for batch in executor.batches(codes, batch_size(graph)):
+        parts.append(backend.run(graph, batch, keep_all=False))
+        done = sum(len(part[graph.outputs[0]]) for part in parts)
+        progress(backend.name, done, len(samples))
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
+    values = {name: graph.tensors[name].dequantize(q) for name, q in outputs.items()}
+    first, source = graph.outputs[0], graph.inputs[0]
+    return Run(backend.name, outputs, values, score(values[first], samples.labels, real[source]))
+
+
+# ---------------------------------------------------------------- verify
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What every backend showed, and the certificate where all of it was equal."""
+
+    checks: tuple[BackendCheck, ...]
+    certificate: Mapping[str, Any] | None
+
+    @property
+    def passed(self) -> bool:
+        """All tensors of all backends are equal, all self-tests passed."""
+        return all(check.passed for check in self.checks)
+
+
+def verify(
+    model: Model,
+    data: Data | None = None,
+    on: Sequence[str] = ("host",),
+    count: int = 32,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Verification:
+    """Compare every tensor that backends show with the NumPy executor; equality only.
+
+    Args:
+        data: test samples; ``None`` draws codes from the whole range of the inputs by ``seed``.
+        on: names of backends.
+        count: samples.
+    """
+    graph = as_graph(model)
+    backends = [find_backend(name) for name in dict.fromkeys(on)]
+    if not backends:
+        raise InputError("no backend named; give at least one")
+    codes = input_codes(graph, data, count, seed)
+    checks = tuple(check_backend(graph, backend, codes, progress) for backend in backends)
+    passed = all(check.passed for check in checks)
+    return Verification(checks, certify(graph, checks, codes) if passed else None)
+
+
+def input_codes(graph: Graph, data: Data | None, count: int, seed: int) -> dict[str, Array]:
+    """Codes of test samples, or random ones."""
+    if data is not None:
+        return executor.quantize_inputs(graph, test_data(graph, data, count).inputs)
+    if count < 1:
+        raise DataError(f"{count} samples asked for; give a number of at least 1")
+    return random_codes(graph, count, seed)
+
+
+def certify(
+    graph: Graph, checks: Sequence[BackendCheck], codes: Mapping[str, Array]
+) -> dict[str, Any]:
+    """The certificate of checks that all passed."""
+    sources: dict[str, Mapping[str, bytes | str]] = {
+        "generated": dict(project.render_model(graph, MODEL_NAME)),
+        "library": dict(library_files()),
+    }
+    return make_certificate(graph, checks, codes, sources)
+
+
+# ---------------------------------------------------------------- export, inspect, measure
+
+
+def export(
+    model: Model,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    format: str = "c",
+    core: str = "generic",
+    compressed: bool = False,
+) -> tuple[str, ...]:
+    """Write a model as C sources, as a PlatformIO library or as a ``.tflite`` file.
+
+    Args:
+        folder: where to write; made if it does not exist.
+        name: prefix of the C functions; the graph's name by default.
+        format: key of ``FORMATS``.
+        core: what the code is tuned for; "generic" runs everywhere.
+        compressed: ``.tflite`` only: weights of at most 16 levels stay indices (TFLM's DECODE).
+
+    Returns:
+        the paths relative to ``folder``.
+
+    Raises:
+        InputError: an unknown format or core, a name that C does not allow.
+        OutputError: the folder cannot be written.
+    """
+    graph = as_graph(model)
+    if format not in FORMATS:
+        raise InputError(f"unknown format '{format}'; choose one of {', '.join(FORMATS)}")
+    _check_core(core)
+    chosen = name or graph.name
+    if format == "tflite":
+        from tinyq.tflite import write_tflite
+
+        file = f"{chosen}.tflite"
+        data = write_tflite(graph, "decode" if compressed else "int8")
+        write_tree(Path(folder), {file: data})
+        return (file,)
+    write = project.export_c if format == "c" else project.export_platformio
+    return tuple(write(graph, Path(folder), chosen))
+
+
+def _check_core(core: str) -> None:
+    from tinyq.boards import core_boards
+
+    known = ("generic", *core_boards())
+    if core not in known:
+        raise InputError(f"unknown core '{core}'; choose one of {', '.join(known)}")
+
+
+def inspect(model: Any) -> GraphReport:
+    """Describe a ``.tq`` file, a graph or a Keras model."""
+    if isinstance(model, Graph):
+        return report_graph(model)
+    if isinstance(model, str | os.PathLike) and Path(model).suffix == ".tq":
+        return report_graph(load_graph(Path(model)))
+    return report_graph(import_model(model))
+
+
+def size(model: Model, core: str = "m4") -> Size:
+    """Flash and RAM of a model and the kernel library, built for a core."""
+    return measure_size(as_graph(model), core)
+
+
+def profile(model: Model, core: str = "m4") -> Cost:
+    """Instructions of one inference and of every layer, counted by QEMU."""
+    return measure_cost(as_graph(model), core)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that make files: quantize, qat, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tinyq import api
+from tinyq.cli import options
+from tinyq.cli.console import check_folder, check_writable, console, progress_bar, say, write_json
+from tinyq.cli.tables import graph_table, totals
+from tinyq.data import CALIBRATION_SAMPLES
+from tinyq.errors import InputError
+from tinyq.graph import Graph
+from tinyq.report import report_graph
+
+
+def quantize(
+    model: options.KerasModel,
+    output: options.Output,
+    data: options.Data = None,
+    data_free: options.DataFree = False,
+    scale: options.Scale = 1.0,
+    offset: options.Offset = 0.0,
+    weights: options.Weights = "int8",
+    first_last: options.FirstLast = "same",
+    per_channel: options.PerChannel = True,
+    samples: options.Samples = CALIBRATION_SAMPLES,
+    seed: options.Seed = 0,
+    drop_softmax: options.DropSoftmax = False,
+    name: options.Name = None,
+    json: options.Json = None,
+) -> None:
+    """Quantize a trained Keras model in seconds, without training."""
+    check_data_options(data, data_free)
+    check_writable(output, json)
+    with progress_bar() as progress:
+        graph = api.quantize(
+            model,
+            data,
+            weights=weights,
+            first_last=first_last,
+            per_channel=per_channel,
+            scale=scale,
+            offset=offset,
+            samples=samples,
+            seed=seed,
+            name=name or model.stem,
+            drop_softmax=drop_softmax,
+            progress=progress,
+        )
+    save(graph, output, json)
+
+
+def check_data_options(data: Path | None, data_free: bool) -> None:
+    """Exactly one source of calibration."""
+    if (data is None) != data_free:
+        raise InputError(
+            "give --data FILE.npz to calibrate, or --data-free to do without"
+            if data is None
+            else "--data and --data-free exclude each other; drop one"
+        )
+
+
+def save(graph: Graph, output: Path, json: Path | None) -> None:
+    """Write and show a quantized model."""
+    report = report_graph(graph)
+    api.save(graph, output)
+    write_json(json, report.to_json())
+    console().print(graph_table(report))
+    say(totals(report))
+    say(f"wrote {output}")
+
+
+def qat(
+    model: options.KerasModel,
+    output: options.Output,
+    data: options.NeededData,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training data.")] = 10,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A tested combination of options.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="NAME", help="int8, int4, lut4, lut3 or lut2.")
+    ] = None,
+    first_last: options.FirstLast = "same",
+    per_channel: options.PerChannel = True,
+    scale: options.Scale = 1.0,
+    offset: options.Offset = 0.0,
+    batch: Annotated[int, typer.Option(metavar="N", help="Samples of one step.")] = 64,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="At the start of training.")
+    ] = None,
+    seed: options.Seed = 0,
+    name: options.Name = None,
+    json: options.Json = None,
+) -> None:
+    """Train on with quantization in the loop, then write the integer model."""
+    check_writable(output, json)
+    with progress_bar() as progress:
+        graph = api.train(
+            model,
+            data,
+            epochs=epochs,
+            preset=preset,
+            weights=weights,
+            first_last=first_last,
+            per_channel=per_channel,
+            scale=scale,
+            offset=offset,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            name=name or model.stem,
+            progress=progress,
+        )
+    save(graph, output, json)
+
+
+def export(
+    model: options.AnyModel,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write into.")
+    ],
+    name: options.Name = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="c|platformio|tflite", help="What to write.")
+    ] = "c",
+    core: Annotated[
+        str, typer.Option(metavar="CORE", help="generic, m0, m3, m4, m7, m33 or m55.")
+    ] = "generic",
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="tflite: store 4-bit weights for TFLM's DECODE.")
+    ] = False,
+    data: options.Data = None,
+    data_free: options.DataFree = False,
+    scale: options.Scale = 1.0,
+    offset: options.Offset = 0.0,
+    weights: options.Weights = "int8",
+    json: options.Json = None,
+) -> None:
+    """Write a model as C sources, as a PlatformIO library or as a .tflite file."""
+    check_folder(output)
+    check_writable(json)
+    graph: Graph
+    if model.suffix == ".tq":
+        graph = api.as_graph(model)
+    else:
+        check_data_options(data, data_free)
+        with progress_bar() as progress:
+            graph = api.quantize(
+                model, data, weights=weights, scale=scale, offset=offset, progress=progress,
+                name=name or model.stem,
+            )  # fmt: skip
+    files = api.export(graph, output, name=name, format=form, core=core, compressed=compressed)
+    result: dict[str, Any] = {"name": name or graph.name, "format": form, "core": core}
+    write_json(json, {**result, "files": list(files)})
+    for file in files:
+        say(f"wrote {output / file}")

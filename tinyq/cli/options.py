@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def number(text: str) -> float:
+    """A number or a fraction: ``0.5847029``, ``1/255``."""
+    try:
+        return float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise typer.BadParameter(f"'{text}' is not a number; write 0.0039 or 1/255") from error
+
+
+Model = Annotated[Path, typer.Argument(help="A quantized model (.tq).", metavar="M.tq")]
+KerasModel = Annotated[
+    Path, typer.Argument(help="A Keras model: .h5, .keras or a SavedModel folder.", metavar="MODEL")
+]
+AnyModel = Annotated[
+    Path, typer.Argument(help="A Keras model or a quantized model (.tq).", metavar="MODEL")
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write the result to this file.", metavar="FILE")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="Arrays x, y or x_train, y_train, x_test, y_test.", metavar="FILE.npz"
+    ),
+]
+NeededData = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="Arrays x, y or x_train, y_train, x_test, y_test.", metavar="FILE.npz"
+    ),
+]
+Scale = Annotated[
+    float,
+    typer.Option(
+        parser=number, metavar="S", help="The model's input is (x - O) * S of the file's x."
+    ),
+]
+Offset = Annotated[float, typer.Option(parser=number, metavar="O", help="See --scale.")]
+Weights = Annotated[str, typer.Option(help="int8, int4, int3, int2, lut4, lut3 or lut2.")]
+FirstLast = Annotated[
+    str, typer.Option(metavar="same|int8", help="Encoding of the first and the last layers.")
+]
+PerChannel = Annotated[
+    bool,
+    typer.Option(
+        "--per-channel/--per-tensor", help="One weight exponent per output channel, or per layer."
+    ),
+]
+Samples = Annotated[int, typer.Option(metavar="N", help="At most so many samples calibrate.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of every random choice.")]
+DataFree = Annotated[
+    bool, typer.Option("--data-free", help="Calibrate on batch-norm statistics, without data.")
+]
+DropSoftmax = Annotated[
+    bool, typer.Option("--drop-softmax", help="Leave out a softmax at the output.")
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the model in C; MODEL's by default.")
+]
+Count = Annotated[int | None, typer.Option(metavar="N", help="Only the first N samples.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="M.tq", help="The file to write.")]
+Core = Annotated[str, typer.Option(metavar="CORE", help="m0, m3, m4, m7, m33 or m55.")]

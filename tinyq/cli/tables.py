@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+
+from tinyq.compare import shown_tensors
+from tinyq.graph import Graph
+from tinyq.measurement import Cost, Size
+from tinyq.report import GraphReport
+from tinyq.verification import BackendCheck
+
+
+def new_table(title: str, *columns: str) -> Table:
+    """A table; columns whose name ends with ``>`` are numbers."""
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        right = name.endswith(">")
+        table.add_column(name.rstrip(">"), justify="right" if right else "left", no_wrap=True)
+    return table
+
+
+def graph_table(report: GraphReport) -> Table:
+    """One row per layer."""
+    columns = ("layer", "operator", "output", "type", "weights>", "stored as", "bytes>", "MACs>")
+    more = ("accumulator>", "arena") if report.quantized else ()
+    table = new_table(f"{report.name}", *columns, *more)
+    for layer in report.layers:
+        row = [
+            layer.name,
+            layer.op,
+            "x".join(map(str, layer.shape)),
+            layer.type,
+            _count(layer.weights),
+            layer.encoding or ("float32" if layer.weights else ""),
+            _count(layer.weight_bytes),
+            _count(layer.macs),
+        ]
+        if report.quantized:
+            bits = layer.accumulator_bits
+            row.append("" if bits is None else f"{bits} bits")
+            row.append("" if layer.arena is None else f"{layer.arena[0]}..{layer.arena[1]}")
+        table.add_row(*row)
+    return table
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value else ""
+
+
+def totals(report: GraphReport) -> str:
+    """The sums, in one line."""
+    parts = [f"{report.weights:,} weights", f"{report.constant_bytes:,} bytes of constants"]
+    parts.append(f"{report.macs:,} MACs")
+    if report.arena_bytes is not None:
+        parts.append(f"arena {report.arena_bytes:,} bytes")
+    return ", ".join(parts)
+
+
+def check_tables(graph: Graph, checks: Sequence[BackendCheck]) -> Iterator[Table]:
+    """Equality per backend, and per layer and backend."""
+    table = new_table(
+        f"{graph.name} against the NumPy executor",
+        "backend", "inputs>", "tensors>", "codes compared>", "mismatches>", "self-test", "",
+    )  # fmt: skip
+    for check in checks:
+        elements = sum(t.elements for t in check.tensors)
+        table.add_row(
+            check.name,
+            f"{check.inputs:,}",
+            str(len(check.tensors)),
+            f"{elements:,}",
+            f"{check.mismatches:,}",
+            _selftest(check.selftest),
+            "equal" if check.passed else "DIFFERENT",
+        )
+    yield table
+    yield _layer_table(graph, checks)
+
+
+def _selftest(result: int | None) -> str:
+    if result is None:
+        return "-"
+    return "passed" if result == 0 else f"failed ({result})"
+
+
+def _layer_table(graph: Graph, checks: Sequence[BackendCheck]) -> Table:
+    table = new_table("mismatches per layer", "layer", "tensor", *(f"{c.name}>" for c in checks))
+    found = [{t.tensor: t.mismatches for t in check.tensors} for check in checks]
+    for layer, tensor in shown_tensors(graph):
+        if any(tensor in by_tensor for by_tensor in found):
+            table.add_row(layer, tensor, *(str(by_tensor.get(tensor, "-")) for by_tensor in found))
+    return table
+
+
+def size_table(result: Size) -> Table:
+    """Flash and RAM by part, the product first."""
+    table = new_table(f"memory on {result.core}", "part", "flash>", "RAM>")
+    for name, (flash, ram) in result.parts.items():
+        if name in ("model", "library"):
+            table.add_row(name, f"{flash:,}", f"{ram:,}")
+    table.add_section()
+    table.add_row("model + library", f"{result.flash_bytes:,}", f"{result.ram_bytes:,}")
+    table.add_section()
+    for name, (flash, ram) in result.parts.items():
+        if name not in ("model", "library"):
+            table.add_row(f"({name})", f"{flash:,}", f"{ram:,}")
+    return table
+
+
+def cost_table(cost: Cost) -> Table:
+    """Instructions per layer."""
+    table = new_table(
+        f"one inference on {cost.backend}", "layer", "instructions>", "MACs>", "per MAC>", "share>"
+    )
+    for layer in cost.layers:
+        table.add_row(
+            layer.name,
+            f"{layer.instructions:,}",
+            _count(layer.macs),
+            f"{layer.instructions / layer.macs:.2f}" if layer.macs else "",
+            f"{layer.instructions / cost.instructions:.1%}",
+        )
+    return table

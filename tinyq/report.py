@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model consists of and needs, from the graph alone: no compiler, no emulator.
+
+The flash estimate counts constants (packed weights, biases, shift and look-up tables); the code of
+kernels and schedule is measured by ``tinyq size``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tinyq.archive import graph_hash
+from tinyq.encodings import ENCODINGS, Weights
+from tinyq.graph import Graph, Node
+from tinyq.ops import LinearOp
+from tinyq.passes.plan_memory import MemoryPlan, plan_memory
+from tinyq.proof import LayerProof, prove
+from tinyq.tensors import Tensor
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer of an integer or float graph.
+
+    Attributes:
+        name: the user's name; node: tinyq's; op: the operator.
+        shape: of the output; type: its type, bits and exponent, for example ``uint8*2^-4``.
+        encoding: of the weights; weights: how many; weight_bytes: stored, tables included.
+        macs: multiply-accumulates of one inference.
+        accumulator_bits: proved; ``None`` without weights or before quantization.
+        arena: first and last byte of its output in the arena, or ``None``.
+    """
+
+    name: str
+    node: str
+    op: str
+    shape: tuple[int, ...]
+    type: str
+    encoding: str | None
+    weights: int
+    weight_bytes: int
+    macs: int
+    accumulator_bits: int | None
+    arena: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class GraphReport:
+    """A whole graph; ``arena_bytes`` is ``None`` before quantization."""
+
+    name: str
+    sha256: str | None
+    quantized: bool
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[LayerReport, ...]
+    arena_bytes: int | None
+    arena_lower_bound: int | None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def weights(self) -> int:
+        """Weights of all layers."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Flash of all constants."""
+        return sum(layer.weight_bytes for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        totals = {"macs": self.macs, "weights": self.weights, "constant_bytes": self.constant_bytes}
+        return {**asdict(self), **totals}
+
+
+def report_graph(graph: Graph) -> GraphReport:
+    """Describe a float or an integer graph."""
+    proofs = {} if graph.is_float else prove(graph)
+    plan = None if graph.is_float else plan_memory(graph)
+    return GraphReport(
+        graph.name,
+        None if graph.is_float else graph_hash(graph),
+        not graph.is_float,
+        tuple(describe_tensor(graph.tensors[name]) for name in graph.inputs),
+        tuple(describe_tensor(graph.tensors[name]) for name in graph.outputs),
+        tuple(_layer(graph, node, proofs.get(node.name), plan) for node in graph.nodes),
+        None if plan is None else plan.arena_bytes,
+        None if plan is None else plan.lower_bound,
+    )
+
+
+def describe_tensor(tensor: Tensor) -> str:
+    """``name 32x32x3 uint8*2^-8``."""
+    return f"{tensor.name} {'x'.join(map(str, tensor.shape))} {describe_type(tensor)}"
+
+
+def describe_type(tensor: Tensor) -> str:
+    """``float32``, ``int8*2^-5`` or, for a narrower tensor, ``uint4*2^-3``."""
+    if tensor.is_float:
+        return tensor.dtype
+    return f"{tensor.dtype.rstrip('8')}{tensor.bits}*2^{tensor.exponent}"
+
+
+def _layer(
+    graph: Graph, node: Node, proof: LayerProof | None, plan: MemoryPlan | None
+) -> LayerReport:
+    out, op = graph.out(node), node.op
+    linear = op if isinstance(op, LinearOp) else None
+    start = None if plan is None else plan.offsets.get(out.name)
+    return LayerReport(
+        node.label,
+        node.name,
+        type(op).__name__,
+        out.shape,
+        describe_type(out),
+        linear.weights.encoding if linear and isinstance(linear.weights, Weights) else None,
+        math.prod(linear.weights.shape) if linear else 0,
+        constant_bytes(linear) if linear else 0,
+        op.macs([t.shape for t in graph.ins(node)], out.shape),
+        None if proof is None else proof.bits,
+        None if start is None else (start, start + out.size - 1),
+    )
+
+
+def constant_bytes(op: LinearOp) -> int:
+    """Bytes of packed weights, table, shifts (one a channel where they differ) and biases."""
+    if not isinstance(op.weights, Weights):
+        return 4 * (op.weights.size + op.bias.size)
+    encoding = ENCODINGS[op.weights.encoding]
+    channels, per_channel = op.weights.shape[0], math.prod(op.weights.shape[1:])
+    rows = channels * -(-per_channel * encoding.bits // 8)
+    return rows + encoding.table_entries + len(op.weights.exponents) + 4 * channels
