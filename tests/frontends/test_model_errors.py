@@ -61,6 +61,25 @@ def test_truncated(
     refused(load, path, ModelFileError, f"cut.{form} is truncated or damaged")
 
 
+@pytest.mark.parametrize("form", ["h5", "keras"])
+def test_flipped_bits_never_escape(files: dict[str, Path], tmp_path: Path, form: str) -> None:
+    content = files[form].read_bytes()
+    rng = np.random.default_rng(3)
+    told = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        for position in rng.integers(0, len(content), 20):
+            damaged[position] ^= 1 << int(rng.integers(8))
+        path = tmp_path / f"flipped.{form}"
+        path.write_bytes(damaged)
+        try:
+            to_float_graph(path)
+        except TinyqError as error:
+            assert "\n" not in str(error)
+            told += 1
+    assert told > 10
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -16,6 +16,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,8 @@ from tinyq.frontends.layers import ALIASES, LAYERS
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC: Final = b"PK"
 _TFLITE_MAGIC: Final = b"TFL3"
+#: What h5py and walking through a damaged configuration raise.
+MALFORMED: Final = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
 
 
 def file_kind(path: Path) -> str:
@@ -68,8 +71,8 @@ def read_h5(path: Path) -> tuple[dict[str, Any], WeightMap]:
                 )
             config = _model_config(path, file.attrs["model_config"])
             return config, _legacy_weights(file["model_weights"], config)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise _damaged(path, error) from error
+    except MALFORMED as error:
+        raise damaged(path, error) from error
 
 
 def read_keras(path: Path) -> tuple[dict[str, Any], WeightMap]:
@@ -81,8 +84,8 @@ def read_keras(path: Path) -> tuple[dict[str, Any], WeightMap]:
             weights = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(weights, "r") as file:
             return config, _stored_weights(file, config, ())
-    except (OSError, KeyError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
+    except (*MALFORMED, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(path, error) from error
 
 
 def _import_h5py() -> Any:
@@ -93,7 +96,8 @@ def _import_h5py() -> Any:
     return h5py
 
 
-def _damaged(path: Path, error: Exception) -> ModelFileError:
+def damaged(path: Path, error: Exception) -> ModelFileError:
+    """The error for a file that starts well and then is not what Keras writes."""
     reason = " ".join(str(error).split())
     return ModelFileError(f"model file {path} is truncated or damaged ({reason}); save it again")
 
@@ -103,7 +107,7 @@ def _model_config(path: Path, text: str | bytes) -> dict[str, Any]:
     try:
         entry = json.loads(text)
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     config = entry.get("config") if isinstance(entry, dict) else None
     if isinstance(config, list):
         return {"name": path.stem, "layers": config}

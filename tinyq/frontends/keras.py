@@ -18,7 +18,7 @@ from typing import Any
 
 from tinyq.errors import ModelFileError, ToolMissing, UnsupportedError
 from tinyq.frontends.config import network_from_config
-from tinyq.frontends.files import file_kind, read_h5, read_keras
+from tinyq.frontends.files import MALFORMED, damaged, file_kind, read_h5, read_keras
 from tinyq.frontends.network import INPUT, Layer, Network, describe
 
 #: a path, or a model object of tf_keras or Keras 3 (neither is typed)
@@ -42,7 +42,10 @@ def read_network(source: Source) -> Network:
     if kind == "saved_model":
         return _network_from_object(_load_saved_model(path))
     config, weights = (read_h5 if kind == "h5" else read_keras)(path)
-    return network_from_config(config, weights)
+    try:
+        return network_from_config(config, weights)
+    except MALFORMED as error:
+        raise damaged(path, error) from error
 
 
 def load_model(source: Source) -> Any:
