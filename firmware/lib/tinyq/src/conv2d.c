@@ -82,23 +82,38 @@ static const uint8_t *find_in_place(const window *w, int32_t rows) {
     return 0;
 }
 
-/* A window of more than GATHER elements. */
-static void run_long_window(const tq_conv2d *layer, const window *w, uint8_t *buffer,
-                            uint8_t *outputs) {
+/* The part of the window that its rows above and below the image leave. Rows above are skipped only
+ * where that ends at a code that a segment can start with. */
+static tq_segment clip_rows(const window *w, int32_t rows) {
+    tq_segment part = {.code = 0, .length = w->elements};
+    if (w->top + rows > w->height) {
+        rows = w->height > w->top ? w->height - w->top : 0;
+        part.length = (uint32_t)rows * w->row_elements;
+    }
+    if (w->top < 0 && w->row_elements % 8U == 0) {
+        const int32_t above = -w->top < rows ? -w->top : rows;
+        part.code = (uint32_t)above * w->row_elements;
+        part.length -= part.code;
+    }
+    return part;
+}
+
+/* More elements than can be gathered at once. */
+static void run_long_segment(const tq_conv2d *layer, const window *w, const tq_segment *whole,
+                             uint8_t *buffer, uint8_t *outputs) {
     const uint32_t channels = layer->output.channels;
+    const uint32_t end = whole->code + whole->length;
     int32_t sums[TQ_CHANNEL_CHUNK];
 
     for (uint32_t first = 0; first < channels; first += TQ_CHANNEL_CHUNK) {
         const uint32_t left = channels - first;
         const uint32_t count = left < TQ_CHANNEL_CHUNK ? left : TQ_CHANNEL_CHUNK;
-        tq_segment segment = {.x = buffer, .code = 0, .length = GATHER};
+        tq_segment part = {.x = buffer, .code = whole->code, .length = GATHER};
         tq_start_sums(&layer->requant, first, count, sums);
-        for (; segment.code < w->elements; segment.code += GATHER) {
-            if (segment.length > w->elements - segment.code) {
-                segment.length = w->elements - segment.code;
-            }
-            gather(w, segment.code, segment.length, buffer);
-            layer->dot(&layer->weights, &segment, first, count, sums);
+        for (; part.code < end; part.code += GATHER) {
+            part.length = end - part.code < GATHER ? end - part.code : GATHER;
+            gather(w, part.code, part.length, buffer);
+            layer->dot(&layer->weights, &part, first, count, sums);
         }
         tq_requantize(&layer->requant, first, count, sums, outputs + first);
     }
@@ -106,17 +121,18 @@ static void run_long_window(const tq_conv2d *layer, const window *w, uint8_t *bu
 
 static void run_window(const tq_conv2d *layer, const window *w, uint8_t *outputs) {
     uint8_t buffer[GATHER];
-    const uint8_t *x = find_in_place(w, layer->kernel.height);
-    if (x == 0 && w->elements > GATHER) {
-        run_long_window(layer, w, buffer, outputs);
-        return;
+    tq_segment segment = {.x = find_in_place(w, layer->kernel.height), .length = w->elements};
+    if (segment.x == 0) {
+        segment = clip_rows(w, layer->kernel.height);
+        if (segment.length > GATHER) {
+            run_long_segment(layer, w, &segment, buffer, outputs);
+            return;
+        }
+        gather(w, segment.code, segment.length, buffer);
+        segment.x = buffer;
     }
-    if (x == 0) {
-        gather(w, 0, w->elements, buffer);
-        x = buffer;
-    }
-    tq_run_vector(&layer->weights, &layer->requant, layer->dot, x, w->elements,
-                  layer->output.channels, outputs);
+    tq_run_segment(&layer->weights, &layer->requant, layer->dot, &segment, layer->output.channels,
+                   outputs);
 }
 
 void tq_run_conv2d(const tq_conv2d *layer, const void *input, void *output) {

@@ -2,6 +2,6 @@
 #include <tinyq/dense.h>
 
 void tq_run_dense(const tq_dense *layer, const void *input, void *output) {
-    tq_run_vector(&layer->weights, &layer->requant, layer->dot, input, layer->inputs,
-                  layer->outputs, output);
+    const tq_segment all = {.x = input, .code = 0, .length = layer->inputs};
+    tq_run_segment(&layer->weights, &layer->requant, layer->dot, &all, layer->outputs, output);
 }

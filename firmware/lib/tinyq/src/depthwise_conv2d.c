@@ -7,19 +7,8 @@
 
 enum { IMAGES = 2 * TQ_DEPTHWISE_MAX_TAPS }; /* bytes for decoded weights */
 
-/* Decodes output channels first..first+count-1 in pairs: [pair][tap][2]. */
-static void unpack_pairs(const tq_depthwise_conv2d *layer, uint32_t first, uint32_t count,
-                         uint32_t taps, int8_t *images) {
-    for (uint32_t i = 0; i < count; i += 2) {
-        const uint32_t a = first + i;
-        const uint32_t b = i + 1 < count ? a + 1 : a; /* an odd last one pairs with itself */
-        layer->unpack(&layer->weights, a, taps, images, 2);
-        layer->unpack(&layer->weights, b, taps, images + 1, 2);
-        images += 2 * taps;
-    }
-}
-
-/* All positions of output channels first..first+count-1. */
+/* All positions of output channels first..first+count-1. images: [kernel row][kernel
+ * column][count]. */
 static void run_channels(const tq_depthwise_conv2d *layer, uint32_t first, uint32_t count,
                          const int8_t *images, const uint8_t *input, uint8_t *output) {
     const tq_kernel *const kernel = &layer->kernel;
@@ -28,8 +17,8 @@ static void run_channels(const tq_depthwise_conv2d *layer, uint32_t first, uint3
     tq_taps taps = {
         .x_row_step = layer->input.width * channels,
         .x_col_step = channels,
-        .row_step = 2U * kernel->width,
-        .pair_step = 2U * kernel->width * kernel->height,
+        .row_step = kernel->width * count,
+        .col_step = count,
         .multiplier = layer->multiplier,
         .phase = first % layer->multiplier,
     };
@@ -43,7 +32,7 @@ static void run_channels(const tq_depthwise_conv2d *layer, uint32_t first, uint3
             const tq_span cols = tq_clip_cols(kernel, &layer->input, x);
             taps.cols = cols.count;
             taps.x = input + rows.image * taps.x_row_step + cols.image * channels;
-            taps.images = images + rows.kernel * taps.row_step + 2U * cols.kernel;
+            taps.images = images + rows.kernel * taps.row_step + cols.kernel * count;
             tq_start_sums(&layer->requant, first, count, sums);
             layer->sum_taps(&taps, count, sums);
             tq_requantize(&layer->requant, first, count, sums, output);
@@ -55,14 +44,16 @@ static void run_channels(const tq_depthwise_conv2d *layer, uint32_t first, uint3
 void tq_run_depthwise_conv2d(const tq_depthwise_conv2d *layer, const void *input, void *output) {
     const uint32_t channels = layer->output.channels;
     const uint32_t taps = (uint32_t)layer->kernel.height * layer->kernel.width;
+    const uint32_t fitting = IMAGES / taps;
+    const uint32_t chunk = fitting < TQ_CHANNEL_CHUNK ? fitting : TQ_CHANNEL_CHUNK;
     int8_t images[IMAGES];
-    uint32_t chunk = IMAGES / taps / 2U * 2U;
-    chunk = chunk < TQ_CHANNEL_CHUNK ? chunk : TQ_CHANNEL_CHUNK;
 
     for (uint32_t first = 0; first < channels; first += chunk) {
         const uint32_t left = channels - first;
         const uint32_t count = left < chunk ? left : chunk;
-        unpack_pairs(layer, first, count, taps, images);
+        for (uint32_t i = 0; i < count; i++) {
+            layer->unpack(&layer->weights, first + i, taps, images + i, count);
+        }
         run_channels(layer, first, count, images, input, output);
     }
 }

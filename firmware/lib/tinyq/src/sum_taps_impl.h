@@ -10,49 +10,68 @@
 
 #include "inline.h"
 
-/* Adds the products of two output channels, whose input channels are `second` elements apart. */
-KEEP_APART void sum_pair(const tq_taps *taps, const uint8_t *x_row, uint32_t second,
-                         const int8_t *image_row, int32_t *a_sum, int32_t *b_sum) {
-    const uint32_t x_step = taps->x_col_step;
-    int32_t a = *a_sum;
-    int32_t b = *b_sum;
-    for (uint32_t row = taps->rows; row > 0; row--) {
-        const uint8_t *x = x_row;
-        const int8_t *image = image_row;
-        for (uint32_t col = taps->cols; col > 0; col--) {
-            a += (ELEMENT)x[0] * image[0];
-            b += (ELEMENT)x[second] * image[1];
-            x += x_step;
-            image += 2;
-        }
-        x_row += taps->x_row_step;
-        image_row += taps->row_step;
+/* One tap of channels that read neighbouring input channels. */
+ALWAYS_INLINE void add_tap(const uint8_t *x, const int8_t *images, uint32_t count, int32_t *sums) {
+    for (uint32_t i = 0; i < count; i++) {
+        sums[i] += (ELEMENT)x[i] * images[i];
     }
-    *a_sum = a;
-    *b_sum = b;
+}
+
+/* Three taps of a row of the kernel at once: three products for one load and one store of a sum. */
+ALWAYS_INLINE void add_three_taps(const tq_taps *taps, const uint8_t *x, const int8_t *images,
+                                  uint32_t count, int32_t *sums) {
+    const uint8_t *const x1 = x + taps->x_col_step;
+    const uint8_t *const x2 = x1 + taps->x_col_step;
+    const int8_t *const images1 = images + taps->col_step;
+    const int8_t *const images2 = images1 + taps->col_step;
+    for (uint32_t i = 0; i < count; i++) {
+        sums[i] +=
+            (ELEMENT)x[i] * images[i] + (ELEMENT)x1[i] * images1[i] + (ELEMENT)x2[i] * images2[i];
+    }
+}
+
+/* One tap of channels of which `multiplier` in a row read the same input channel. */
+ALWAYS_INLINE void add_shared_tap(const tq_taps *taps, const uint8_t *x, const int8_t *images,
+                                  uint32_t count, int32_t *sums) {
+    uint32_t phase = taps->phase;
+    for (uint32_t i = 0; i < count; i++) {
+        sums[i] += (ELEMENT)*x * images[i];
+        if (++phase == taps->multiplier) {
+            phase = 0;
+            x++;
+        }
+    }
+}
+
+ALWAYS_INLINE void sum_row(const tq_taps *taps, const uint8_t *x, const int8_t *images,
+                           uint32_t count, int32_t *sums) {
+    uint32_t cols = taps->cols;
+    if (taps->multiplier == 1) {
+        for (; cols >= 3; cols -= 3) {
+            add_three_taps(taps, x, images, count, sums);
+            x += 3 * taps->x_col_step;
+            images += 3 * taps->col_step;
+        }
+    }
+    for (; cols > 0; cols--) {
+        if (taps->multiplier == 1) {
+            add_tap(x, images, count, sums);
+        } else {
+            add_shared_tap(taps, x, images, count, sums);
+        }
+        x += taps->x_col_step;
+        images += taps->col_step;
+    }
 }
 
 /* A tq_sum_taps. */
 ALWAYS_INLINE void sum_taps(const tq_taps *taps, uint32_t count, int32_t *sums) {
-    const uint32_t multiplier = taps->multiplier;
     const uint8_t *x = taps->x;
     const int8_t *images = taps->images;
-    uint32_t phase = taps->phase;
-
-    for (uint32_t i = 0; i < count; i += 2) {
-        const uint8_t *const first = x;
-        if (++phase == multiplier) {
-            phase = 0;
-            x++;
-        }
-        const uint32_t j = i + 1 < count ? i + 1 : i; /* an odd last channel pairs with itself */
-        const uint32_t second = j > i ? (uint32_t)(x - first) : 0;
-        if (++phase == multiplier) {
-            phase = 0;
-            x++;
-        }
-        sum_pair(taps, first, second, images, sums + i, sums + j);
-        images += taps->pair_step;
+    for (uint32_t row = taps->rows; row > 0; row--) {
+        sum_row(taps, x, images, count, sums);
+        x += taps->x_row_step;
+        images += taps->row_step;
     }
 }
 

@@ -10,8 +10,8 @@
 extern "C" {
 #endif
 
-/* Greatest kernel.height * kernel.width. The weights of at least two channels are decoded into a
- * buffer on the stack of twice as many bytes; the exporter refuses a larger kernel. */
+/* Greatest kernel.height * kernel.width: a buffer on the stack holds the decoded weights of at
+ * least one channel. The exporter refuses a larger kernel. */
 #define TQ_DEPTHWISE_MAX_TAPS 256U
 
 /* The window of one output position over several output channels, as far as it lies inside the
@@ -20,18 +20,17 @@ typedef struct tq_taps {
     const uint8_t *x;     /* first element, in the first output channel's input channel */
     uint32_t x_row_step;  /* elements from one row of the image to the next */
     uint32_t x_col_step;  /* elements from one column to the next: the input's channels */
-    const int8_t *images; /* weights that meet x[0]: [pair][kernel row][kernel column][2] */
+    const int8_t *images; /* weights that meet x[0]: [kernel row][kernel column][output channel] */
     uint32_t row_step;    /* images from one row of the kernel to the next */
-    uint32_t pair_step;   /* images from one pair of output channels to the next */
+    uint32_t col_step;    /* images from one column to the next */
     uint32_t rows;        /* 0 is allowed */
     uint32_t cols;        /* 0 is allowed */
     uint32_t multiplier;  /* output channels to an input channel, >= 1 */
     uint32_t phase;       /* output channels before the first one that share its input channel */
 } tq_taps;
 
-/* Adds to sums[i] the products of the window and output channel i, i = 0..count-1. images holds
- * whole pairs: an odd last channel twice. The exporter proves that no partial sum overflows 32
- * bits. */
+/* Adds to sums[i] the products of the window and output channel i, i = 0..count-1. The exporter
+ * proves that no partial sum overflows 32 bits. */
 typedef void (*tq_sum_taps)(const tq_taps *taps, uint32_t count, int32_t *sums);
 void tq_sum_taps_s8(const tq_taps *taps, uint32_t count, int32_t *sums);
 void tq_sum_taps_u8(const tq_taps *taps, uint32_t count, int32_t *sums);

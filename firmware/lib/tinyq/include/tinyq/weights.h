@@ -50,10 +50,10 @@ typedef void (*tq_unpack)(const tq_weights *weights, uint32_t channel, uint32_t 
 /* Output channels whose sums a kernel keeps on its stack at a time; even, for pairs. */
 #define TQ_CHANNEL_CHUNK 32U
 
-/* outputs[o] = requantize(bias[o] + dot product of x and channel o), o = 0..channels-1, for a whole
- * channel's worth of activations: x has `length` elements. */
-void tq_run_vector(const tq_weights *weights, const tq_requant *requant, tq_dot dot,
-                   const uint8_t *x, uint32_t length, uint32_t channels, uint8_t *outputs);
+/* outputs[o] = requantize(bias[o] + dot product of the segment and channel o), o = 0..channels-1.
+ */
+void tq_run_segment(const tq_weights *weights, const tq_requant *requant, tq_dot dot,
+                    const tq_segment *segment, uint32_t channels, uint8_t *outputs);
 
 #define TQ_DECLARE_ENCODING(encoding)                                                              \
     void tq_dot_##encoding##_s8(const tq_weights *weights, const tq_segment *segment,              \
