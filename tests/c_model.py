@@ -93,16 +93,10 @@ def build(
     graph: Graph,
     name: str = "net",
     defines: Sequence[str] = (),
-    edit: Mapping[str, str] | None = None,
-    **render_options: Any,
+    vector: Mapping[str, np.ndarray] | None = None,
 ) -> CModel:
-    """Render, compile and load a model; ``edit`` replaces text in its main source first."""
-    files = render_model(graph, name, **render_options)
-    source = f"{name}/src/{name}.c"
-    for old, new in (edit or {}).items():
-        assert files[source].count(old) == 1
-        files[source] = files[source].replace(old, new)
-    return load([(graph, name, files)], defines)[0]
+    """Render, compile and load a model."""
+    return load([(graph, name, render_model(graph, name, vector))], defines)[0]
 
 
 def load(
