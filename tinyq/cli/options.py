@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 
-def number(text: str) -> float:
+def number(value: str | float) -> float:
     """A number or a fraction: ``0.5847029``, ``1/255``."""
+    text = str(value)  # a default comes as a number
     try:
         return float(Fraction(text)) if "/" in text else float(text)
     except (ValueError, ZeroDivisionError) as error:
