@@ -10,6 +10,7 @@ Absent on purpose: deleting.  What an earlier export under another name wrote st
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -116,16 +117,33 @@ def _read_tree(root: Path) -> dict[str, bytes]:
 
 def _write(root: Path, files: Mapping[str, bytes | str]) -> tuple[str, ...]:
     _check_writable(root)
+    for name in files:
+        _check_target(root, root / name)
     return write_tree(root, files)
 
 
 def _check_writable(root: Path) -> None:
-    """OutputError unless files can be created in ``root``, before anything is written."""
+    """OutputError unless files can be created in ``root``; asked before anything is written."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
             pass
     except OSError as error:
-        raise OutputError(
-            f"cannot write to folder {root}: {error.strerror or error}; choose another with -o"
-        ) from error
+        raise _refusal(root, error.strerror or str(error)) from error
+
+
+def _check_target(root: Path, path: Path) -> None:
+    """OutputError where something else than a file lies in the way of ``path``, below ``root``."""
+    if path.is_dir():
+        raise _refusal(path, "it is a folder")
+    if path.is_file() and not os.access(path, os.R_OK):
+        raise _refusal(path, "it cannot be read")
+    folder = next(p for p in path.parents if p.exists() or p == root)
+    if not folder.is_dir():
+        raise _refusal(folder, "it is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _refusal(folder, "permission denied")
+
+
+def _refusal(path: Path, reason: str) -> OutputError:
+    return OutputError(f"cannot write {path}: {reason}; choose another folder with -o")
