@@ -6,6 +6,8 @@
  */
 #include <tinyq/conv2d.h>
 
+#include <stddef.h>
+
 enum { GATHER = 256 }; /* bytes; a multiple of 8, as tq_segment.code wants it */
 
 typedef struct window {
@@ -79,7 +81,7 @@ static const uint8_t *find_in_place(const window *w, int32_t rows) {
     if (is_inside && (rows == 1 || row_elements == w->width)) {
         return w->image + w->top * w->width + w->left;
     }
-    return 0;
+    return NULL;
 }
 
 /* The part of the window that its rows above and below the image leave. Rows above are skipped only
@@ -122,7 +124,7 @@ static void run_long_segment(const tq_conv2d *layer, const window *w, const tq_s
 static void run_window(const tq_conv2d *layer, const window *w, uint8_t *outputs) {
     uint8_t buffer[GATHER];
     tq_segment segment = {.x = find_in_place(w, layer->kernel.height), .length = w->elements};
-    if (segment.x == 0) {
+    if (segment.x == NULL) {
         segment = clip_rows(w, layer->kernel.height);
         if (segment.length > GATHER) {
             run_long_segment(layer, w, &segment, buffer, outputs);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The body of every dot product, private to src/dot_<encoding>.c. The including file defines,
- * first, CODE_BITS                                  bits of a code, 1..8 static int32_t image(raw,
- * table)           the value of the code in raw's low CODE_BITS; the bits above are rubbish and
- * then wraps dot() and unpack() into its public functions.
+ * The body of every dot product, private to src/dot_<encoding>.c, which defines two things first:
+ * CODE_BITS, the bits of a code, 1..8, and image(raw, table), the value of the code in raw's low
+ * CODE_BITS (the bits above are rubbish). It then wraps dot() and unpack() into its public
+ * functions.
  *
  * Two output channels at a time, so that an activation is loaded once for two multiplications;
  * eight codes at a time, because eight codes of any size end at a byte boundary and their bit
