@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Assertions for the programs in test/, in the line format that PlatformIO reads from Unity. A program
- * returns 0 when it has spoken: PlatformIO takes pass and fail from the lines. */
+ * Assertions for the programs in test/, in the line format that PlatformIO reads from Unity. A
+ * program returns 0 when it has spoken: PlatformIO takes pass and fail from the lines. */
 #ifndef TQ_TEST_H
 #define TQ_TEST_H
 

@@ -3,7 +3,7 @@
 file has changed.
 
 custom_tinyq_name    name of the model: its sources are in lib/<name>, its API is <name>_...
-custom_tinyq_model   optional, a .tq file relative to the project; without it lib/<name> stays as it is
+custom_tinyq_model   optional, a .tq file relative to the project; without it lib/<name> stays
 
 The SHA-256 of the model file that was exported last is kept in .pio/tinyq/<name>.sha256.
 """
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 Import("env")  # noqa: F821 (SCons puts it into every script)
+
 
 def model_digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -29,7 +30,7 @@ def is_current(project, name, digest):
 def export(project, model, name):
     """Run `tinyq export` with this Python; a failure stops the build with tinyq's own message."""
     target = str(project)
-    command = [sys.executable, "-m", "tinyq.cli", "export", str(model), "-o", target]
+    command = [sys.executable, "-m", "tinyq", "export", str(model), "-o", target]
     command += ["--name", name, "--format", "platformio"]
     print(f"Exporting {model.name} as lib/{name}")
     if subprocess.run(command, check=False).returncode != 0:

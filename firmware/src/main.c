@@ -7,8 +7,8 @@
  *   tinyq_cmd.bin      words: MAGIC, number of samples, flags (RUN_*)
  *   tinyq_in.bin       the samples, one after another; of each all input tensors in their order
  *   tinyq_out.bin      of each sample all output tensors in their order
- *   tinyq_trace.bin    RUN_TRACE: of each sample and layer the words {layer, bytes}, then the tensor
- *   tinyq_profile.bin  RUN_PROFILE: of each sample clock readings, see profile_sample
+ *   tinyq_trace.bin    RUN_TRACE: of each sample and layer the words {layer, bytes}, then the
+ * tensor tinyq_profile.bin  RUN_PROFILE: of each sample clock readings, see profile_sample
  *   tinyq_report.bin   words: MAGIC, samples done, result of the self-test, stack used, layers,
  *                      bytes of a sample's inputs, bytes of its outputs
  *

@@ -5,7 +5,7 @@ Unity's line format without Unity itself, so that `pio test` needs no registry; 
 tq_test.h instead.
 """
 
-import os
+from pathlib import Path
 
 import click
 from platformio.test.runners.readers.native import NativeTestOutputReader
@@ -22,9 +22,9 @@ class QemuReader(NativeTestOutputReader):
             "qemu-system-arm",
             "-M",
             board.get("tinyq.machine"),
-            *"-display none -monitor none -serial none -no-reboot".split(),
-            *"-semihosting-config enable=on,target=native -kernel".split(),
-            os.path.join(build_dir, name, "firmware.elf"),
+            *["-display", "none", "-monitor", "none", "-serial", "none", "-no-reboot"],
+            *["-semihosting-config", "enable=on,target=native", "-kernel"],
+            str(Path(build_dir) / name / "firmware.elf"),
         ]
 
 

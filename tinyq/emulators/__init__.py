@@ -22,7 +22,7 @@ from tinyq.emulators.base import (
 )
 from tinyq.emulators.host import Host
 from tinyq.emulators.qemu import Qemu
-from tinyq.emulators.renode import Renode
+from tinyq.emulators.renode import Renode, renode_cores
 from tinyq.emulators.unicorn import MODELS, Unicorn
 from tinyq.errors import InputError
 from tinyq.toolchain import Image, Part, build_host_image, build_image
@@ -43,7 +43,7 @@ BACKENDS: Mapping[str, Callable[[], Emulator]] = {
     "host": Host,
     **{f"qemu-{core}": partial(Qemu, core) for core in core_boards()},
     **{f"unicorn-{core}": partial(Unicorn, core) for core in MODELS},
-    **{f"renode-{core}": partial(Renode, core) for core in core_boards()},
+    **{f"renode-{core}": partial(Renode, core) for core in renode_cores()},
 }
 
 

@@ -22,6 +22,11 @@ from tinyq.resources import firmware_dir
 _VIRTUAL_SECONDS = 60
 
 
+def renode_cores() -> tuple[str, ...]:
+    """The cores that there is a script for."""
+    return tuple(sorted(script.stem for script in (firmware_dir() / "renode").glob("*.resc")))
+
+
 def renode_command(board: Board, image: Path, console: Path) -> tuple[str, ...]:
     """The command line that runs an image and writes its console to a file."""
     script = firmware_dir() / "renode" / f"{board.core}.resc"

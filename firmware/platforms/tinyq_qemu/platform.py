@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PlatformIO platform that needs no registry: it uses the arm-none-eabi-gcc on PATH and the SCons of
-this Python, and asks the registry only for what is missing."""
+"""PlatformIO platform that needs no registry: it uses the arm-none-eabi-gcc on PATH and the SCons
+of this Python, and asks the registry only for what is missing."""
 
 from __future__ import annotations
 

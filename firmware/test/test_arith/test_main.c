@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rounding, clamping and CRC: the arithmetic that all kernels rest on, on this core's own compiler. */
+ * Rounding, clamping and CRC: the arithmetic that all kernels rest on, on this core's own compiler.
+ */
 #include "tinyq/arith.h"
 #include "tinyq/crc32.h"
 #include "tq_test.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The project's model, whichever it is: its self-test, its hook and its repeatability on this core. */
+ * The project's model, whichever it is: its self-test, its hook and its repeatability on this core.
+ */
 #include "tinyq/crc32.h"
 #include "tinyq/model.h"
 #include "tq_test.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the harness and the tests need of the machine below: files, a line of text, a clock, the way out.
- * Two implementations: Arm semihosting (emulated cores) and the host's stdio (native). Neither is part
- * of the product; the kernels and the models never call it. */
+ * What the harness and the tests need of the machine below: files, a line of text, a clock, the way
+ * out. Two implementations: Arm semihosting (emulated cores) and the host's stdio (native). Neither
+ * is part of the product; the kernels and the models never call it. */
 #ifndef TQ_PORT_H
 #define TQ_PORT_H
 
@@ -17,7 +17,7 @@ typedef enum tq_port_mode { TQ_PORT_READ, TQ_PORT_WRITE } tq_port_mode;
 int tq_port_open(const char *name, tq_port_mode mode);
 /* Bytes read into `to`: fewer than `bytes` only at the end of the file. */
 uint32_t tq_port_read(int handle, void *to, uint32_t bytes);
-/* Bytes that were NOT written: 0 when all is well. The path through it does not depend on the data. */
+/* Bytes that were NOT written: 0 when all is well. Its path does not depend on the data. */
 uint32_t tq_port_write(int handle, const void *from, uint32_t bytes);
 /* Moves to `offset` bytes from the start; 0, or -1. */
 int tq_port_seek(int handle, uint32_t offset);
@@ -29,8 +29,9 @@ void tq_port_print(const char *text);
 /* The board's clock counter, modulo 2^32; constant 0 where there is none. */
 void tq_port_clock_start(void);
 uint32_t tq_port_clock(void);
-/* Calls stamp, stamp, invoke, stamp with nothing but the four calls in between, so that the interval of
- * the first two stamps calibrates the others. Returns 0, or -1 where instructions cannot be counted. */
+/* Calls stamp, stamp, invoke, stamp with nothing but the four calls in between, so that the
+ * interval of the first two stamps calibrates the others. Returns 0, or -1 where instructions
+ * cannot be counted. */
 int tq_port_measure(void (*stamp)(void *, unsigned, const void *, uint32_t), void (*invoke)(void));
 
 /* The deepest use of the stack so far in bytes; 0 where it is not known. */

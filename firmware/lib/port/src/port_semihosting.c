@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The port over Arm semihosting (BKPT 0xAB), a few hundred bytes and no libc. Semantics: "Semihosting
- * for AArch32 and AArch64", Arm. An emulator that serves no files answers 0 or -1 to SYS_OPEN. */
+ * The port over Arm semihosting (BKPT 0xAB), a few hundred bytes and no libc. Semantics:
+ * "Semihosting for AArch32 and AArch64", Arm. An emulator that serves no files answers 0 or -1 to
+ * SYS_OPEN. */
 #if defined(__arm__)
 
 #include "tq_port.h"
@@ -83,7 +84,8 @@ uint32_t tq_port_clock(void) {
     return REGISTER(TQ_CLOCK_BASE + 0x18u);
 }
 
-#elif defined(TQ_CLOCK_NRF51) /* TIMER0 of the nRF51, 32 bits at 16 MHz; a capture makes it readable */
+#elif defined(                                                                                     \
+    TQ_CLOCK_NRF51) /* TIMER0 of the nRF51, 32 bits at 16 MHz; a capture makes it readable */
 
 void tq_port_clock_start(void) {
     REGISTER(TQ_CLOCK_BASE + 0x508u) = 3; /* BITMODE: 32 bits */

@@ -5,11 +5,9 @@ import json
 import shutil
 from pathlib import Path
 
-from SCons.Script import AlwaysBuild, COMMAND_LINE_TARGETS, Default
+from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
 
-Import("env")  # noqa: F821 (SCons puts it into every script)
-env = env  # noqa: F821, PLW0127
-
+env = DefaultEnvironment()
 board = env.BoardConfig()
 here = Path(env.PioPlatform().get_dir())
 flags = json.loads((here / "flags.json").read_text(encoding="utf-8"))
@@ -60,10 +58,8 @@ env.Append(
 
 env.BuildSources("$BUILD_DIR/start", str(here / "start"))
 
-if "nobuild" in COMMAND_LINE_TARGETS:
-    elf = "$BUILD_DIR/${PROGNAME}.elf"
-else:
-    elf = env.BuildProgram()
+prebuilt = "nobuild" in COMMAND_LINE_TARGETS
+elf = "$BUILD_DIR/${PROGNAME}.elf" if prebuilt else env.BuildProgram()
 
 qemu = [
     "qemu-system-arm",

@@ -6,4 +6,4 @@ tinyq's own builds (tinyq/toolchain.py) read too."""
 from SCons.Script import DefaultEnvironment
 
 env = DefaultEnvironment()
-env.SConscript("cortex_m.py" if "BOARD" in env else "native.py", exports="env")
+env.SConscript("cortex_m.py" if "BOARD" in env else "native.py")

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Start-up of the emulated boards: vectors, .data and .bss, floating-point and vector unit, a painted
- * stack, and the way out. Deliberately absent: clocks, interrupts, C++ constructors.
+ * Start-up of the emulated boards: vectors, .data and .bss, floating-point and vector unit, a
+ * painted stack, and the way out. Deliberately absent: clocks, interrupts, C++ constructors.
  *
- * Any fault ends the run with exit code 128 + its exception number (131 is a hard fault), so that it
- * can be told from every code of the program itself. */
+ * Any fault ends the run with exit code 128 + its exception number (131 is a hard fault), so that
+ * it can be told from every code of the program itself. */
 #include <stdint.h>
 
 #include "tq_port.h"
@@ -13,9 +13,10 @@ extern uint32_t __data_start, __data_end, __bss_start, __bss_end;
 int main(void);
 void Reset_Handler(void);
 
-/* Painting all of a 4 MB RAM would take longer than most runs: the watermark looks this far down. */
+/* Painting all of a 4 MB RAM would take longer than most runs: the watermark looks this far down.
+ */
 #define PAINT_MAX 0x10000u
-#define PAINT 0x5A17EDC7u
+#define PAINT     0x5A17EDC7u
 
 static uint32_t *paint_floor(void) {
     const uintptr_t top = (uintptr_t)&__stack_top;
@@ -31,8 +32,8 @@ uint32_t tq_port_stack_used(void) {
     return (uint32_t)((uintptr_t)&__stack_top - (uintptr_t)word);
 }
 
-/* volatile: none of these loops may become a call of memcpy or memset, which would use the stack that
- * is being painted. */
+/* volatile: none of these loops may become a call of memcpy or memset, which would use the stack
+ * that is being painted. */
 static void memory_init(void) {
     const volatile uint32_t *from = &__data_load;
     volatile uint32_t *to;
