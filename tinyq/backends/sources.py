@@ -28,4 +28,5 @@ def model_parts(graph: Graph) -> tuple[Part, ...]:
     folder = cache_dir() / "models" / hashlib.sha256(text.encode()).hexdigest()[:24]
     write_tree(folder, files)
     sources = tuple(folder / name for name in sorted(files) if name.endswith(".c"))
-    return Part("model", sources, (folder / MODEL_NAME / "include",)), library_part()
+    header = folder / MODEL_NAME / "include"
+    return Part("model", sources, private=(header,)), library_part()
