@@ -7,21 +7,26 @@ import ctypes
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from c_model import HOOK, NO_HOOK, CModel, build, load
+from c_model import HOOK, NO_HOOK, CModel, build, load, model_part
 from graphs import GraphBuilder, every_op_graph, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyq import executor
+from tinyq.backends.emulated import pack_samples
 from tinyq.codegen.vectors import layer_crcs, vector_inputs
+from tinyq.emulators.base import RunRequest
+from tinyq.emulators.host import Host
 from tinyq.encodings import ENCODINGS
 from tinyq.graph import Graph, Node
 from tinyq.ops import OPS, BatchNorm, LinearOp
 from tinyq.passes.plan_memory import plan_memory
 from tinyq.project import render_model
+from tinyq.toolchain import build_host_image, library_part
 
 #: results of model.h
 NO_ARENA, ARENA_ALIGN, NO_SELFTEST, UNINITIALISED = -1, -2, -3, -4
@@ -308,3 +313,19 @@ def test_without_hooks() -> None:
         model.invoke()
         for name, values in model.outputs().items():
             assert np.array_equal(values, expected[name][sample])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_no_undefined_behaviour(seed: int, tmp_path: Path) -> None:
+    """Every operator under ASan and UBSan, saturating samples included."""
+    graph = every_op_graph(seed)
+    parts = [model_part(render_model(graph, "net"), tmp_path), library_part()]
+    image = build_host_image(parts, "net_model", sanitize=True)
+    codes = random_inputs(graph, 6, seed)
+    request = RunRequest(image, pack_samples(graph, codes), 6, selftest=True)
+    result = Host().run(request)
+    assert result.selftest == 0
+    expected = executor.run(graph, codes)
+    outputs = [expected[name].reshape(6, -1).view(np.uint8) for name in graph.outputs]
+    assert b"".join(result.outputs) == np.concatenate(outputs, axis=1).tobytes()
