@@ -9,6 +9,7 @@ lies between guard bytes.  Expected values are ``op.evaluate``, never another ke
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +90,16 @@ def build_library(folder: Path) -> Path:
     """The kernel library as one object file."""
     flags = ("-r", "-nostdlib")
     return build(sorted((LIBRARY / "src").glob("*.c")), folder / "library.o", *flags)
+
+
+def build_shared(text: str, folder: Path, *names: str) -> ctypes.CDLL:
+    """Functions of the C text ``text``, linked with the named sources of the library."""
+    source, target = folder / "exports.c", folder / "exports.so"
+    source.write_text(text)
+    flags = [*WARNINGS, "-O2", "-fPIC", "-shared", f"-I{LIBRARY / 'include'}"]
+    files = [str(source), *(str(LIBRARY / "src" / name) for name in names)]
+    subprocess.run([compiler(), *flags, *files, "-o", str(target)], check=True)
+    return ctypes.CDLL(str(target))
 
 
 # --- operators as C text -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels.harness import LIBRARY, WARNINGS, compiler
+from kernels.harness import LIBRARY, WARNINGS, build_shared
 
 from tinyq import numerics
 
@@ -32,13 +32,7 @@ SHIFTS = st.integers(0, 31)
 @pytest.fixture(scope="module")
 def c(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The functions above."""
-    folder = tmp_path_factory.mktemp("arith")
-    source, target = folder / "exports.c", folder / "exports.so"
-    source.write_text(EXPORTS)
-    flags = [*WARNINGS, "-O2", "-fPIC", "-shared", "-fwrapv", f"-I{LIBRARY / 'include'}"]
-    files = [str(source), str(LIBRARY / "src" / "crc32.c"), str(LIBRARY / "src" / "arith.c")]
-    subprocess.run([compiler(), *flags, *files, "-o", str(target)], check=True)
-    library = ctypes.CDLL(str(target))
+    library = build_shared(EXPORTS, tmp_path_factory.mktemp("arith"), "crc32.c", "arith.c")
     library.tq_crc32.restype = ctypes.c_uint32
     return library
 

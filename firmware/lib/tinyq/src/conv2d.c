@@ -42,7 +42,7 @@ static uint8_t *put_bytes(uint8_t *restrict to, const uint8_t *restrict from, in
     return to;
 }
 
-/* Elements first..first+count-1 of one row of the window. */
+/* Elements first..first+count-1 of one row of the window, which does not lie below the image. */
 static uint8_t *gather_row(const window *w, uint32_t row, uint32_t first, uint32_t count,
                            uint8_t *to) {
     const int32_t y = w->top + (int32_t)row;
@@ -50,7 +50,7 @@ static uint8_t *gather_row(const window *w, uint32_t row, uint32_t first, uint32
     const int32_t end = begin + (int32_t)count;
     const int32_t from = begin < 0 ? 0 : begin;
     const int32_t until = end < w->width ? end : w->width;
-    if (y < 0 || y >= w->height || from >= until) {
+    if (y < 0 || from >= until) {
         return put_zeros(to, (int32_t)count);
     }
     to = put_zeros(to, from - begin);
