@@ -93,9 +93,13 @@ def _files(report: SizeReport) -> tuple[tuple[str, str, int, int], ...]:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Instructions and multiply-accumulates of one layer in one inference."""
+    """Instructions and multiply-accumulates of one layer in one inference.
+
+    ``name`` is the user's, ``node`` tinyq's: one Keras layer may be two operators.
+    """
 
     name: str
+    node: str
     instructions: int
     macs: int
 
@@ -134,7 +138,7 @@ def measure_cost(graph: Graph, core: str, emulator_name: str = "qemu") -> Cost:
     request = RunRequest(image, pack_samples(graph, codes), 1, profile=True)
     profile = machine.run(request).profiles[0]
     layers = tuple(
-        LayerCost(node.label, count, _macs(graph, node.name))
+        LayerCost(node.label, node.name, count, _macs(graph, node.name))
         for node, count in zip(scheduled(graph), profile.layers, strict=True)
     )
     return Cost(core, name, profile.instructions, sum(x.macs for x in layers), layers)
