@@ -69,6 +69,7 @@ def test_windows_in_the_padding(check: Check) -> None:
     rng = np.random.default_rng(4)
     windows = [
         ((2, 2, 3), {"kernel": (2, 2), "strides": (1, 1), "padding": (4, 3, 2, 5)}),
+        ((2, 2, 4), {"kernel": (2, 2), "strides": (1, 1), "padding": (4, 4, 3, 3)}),
         ((1, 1, 2), {"kernel": (5, 5), "strides": (2, 3), "padding": (4, 4, 4, 4)}),
         ((7, 9, 1), {"kernel": (1, 2), "strides": (5, 4), "padding": (0, 1, 1, 0)}),
     ]
