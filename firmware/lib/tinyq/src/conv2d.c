@@ -7,6 +7,7 @@
 #include <tinyq/conv2d.h>
 
 #include <stddef.h>
+#include <string.h>
 
 enum { GATHER = 256 }; /* bytes; a multiple of 8, as tq_segment.code wants it */
 
@@ -20,42 +21,21 @@ typedef struct window {
     uint32_t elements;     /* elements of the kernel */
 } window;
 
-static uint8_t *put_zeros(uint8_t *to, int32_t count) {
-    for (; count > 0; count--) {
-        *to++ = 0;
-    }
-    return to;
-}
-
-static uint8_t *put_bytes(uint8_t *restrict to, const uint8_t *restrict from, int32_t count) {
-    for (; count >= 4; count -= 4) {
-        to[0] = from[0];
-        to[1] = from[1];
-        to[2] = from[2];
-        to[3] = from[3];
-        to += 4;
-        from += 4;
-    }
-    for (; count > 0; count--) {
-        *to++ = *from++;
-    }
-    return to;
-}
-
 /* Elements first..first+count-1 of one row of the window, which does not lie below the image. */
-static uint8_t *gather_row(const window *w, uint32_t row, uint32_t first, uint32_t count,
-                           uint8_t *to) {
+static void gather_row(const window *w, uint32_t row, uint32_t first, uint32_t count, uint8_t *to) {
     const int32_t y = w->top + (int32_t)row;
     const int32_t begin = w->left + (int32_t)first;
     const int32_t end = begin + (int32_t)count;
     const int32_t from = begin < 0 ? 0 : begin;
     const int32_t until = end < w->width ? end : w->width;
     if (y < 0 || from >= until) {
-        return put_zeros(to, (int32_t)count);
+        memset(to, 0, count);
+        return;
     }
-    to = put_zeros(to, from - begin);
-    to = put_bytes(to, w->image + y * w->width + from, until - from);
-    return put_zeros(to, end - until);
+    if (until - from < (int32_t)count) {
+        memset(to, 0, count);
+    }
+    memcpy(to + (from - begin), w->image + y * w->width + from, (size_t)(until - from));
 }
 
 /* Elements first..first+count-1 of the window. */
@@ -67,7 +47,8 @@ static void gather(const window *w, uint32_t first, uint32_t count, uint8_t *to)
     while (count > 0) {
         const uint32_t room = w->row_elements - first;
         const uint32_t part = count < room ? count : room;
-        to = gather_row(w, row++, first, part, to);
+        gather_row(w, row++, first, part, to);
+        to += part;
         count -= part;
         first = 0;
     }
