@@ -273,16 +273,22 @@ def _link(
     folder = cache_dir() / "images" / _hash(compiler.version, key, *flags, *objects)
 
     def make(target: Path) -> None:
-        own = [flag.replace("$MAP", str(folder / f"{name}.map")) for flag in flags]
+        map_file = _map_of(target)
+        own = [flag.replace("$MAP", str(map_file)) for flag in flags]
         _run_tool([compiler.path, *objects, *own, "-o", str(target)], name)
+        if map_file.is_file():
+            map_file.replace(folder / map_file.name)
 
     return _cached(folder / name, make)
 
 
+def _map_of(program: Path) -> Path:
+    return program.with_name(f"{program.name}.map")
+
+
 def _image(path: Path, board: Board | None, compiler: Compiler, units: Sequence[_Unit]) -> Image:
     objects = {str(unit.object): (unit.part, unit.source.name) for unit in units}
-    map_file = path.with_name(f"{path.name}.map") if board else None
-    return Image(path, board, compiler, objects, map_file)
+    return Image(path, board, compiler, objects, _map_of(path) if board else None)
 
 
 # --- programs ------------------------------------------------------------------------------------

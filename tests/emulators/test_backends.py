@@ -93,6 +93,11 @@ def skip_unless(name: str) -> None:
     skip_unless_available(name)
 
 
+def test_version_names_the_emulator(emulated: str) -> None:
+    kind = emulated.split("-")[0]
+    assert emulator(emulated).version().lower().startswith(kind)
+
+
 # --- the second emulator sees more ---------------------------------------------------------------
 
 

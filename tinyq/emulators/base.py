@@ -101,6 +101,9 @@ class Emulator(Protocol):
     def require(self) -> None:
         """Raises EmulatorMissing with what to install where the backend cannot run."""
 
+    def version(self) -> str:
+        """The emulator and its release, for certificates; empty for this computer."""
+
     def run(self, request: RunRequest) -> RunResult:
         """Run the program.
 

@@ -27,6 +27,10 @@ class Host:
     def require(self) -> None:
         """Nothing to install."""
 
+    def version(self) -> str:
+        """Empty: nothing is emulated."""
+        return ""
+
     def run(self, request: RunRequest) -> RunResult:
         """See :class:`tinyq.emulators.base.Emulator`."""
         if request.image.board is not None:

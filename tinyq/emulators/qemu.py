@@ -49,6 +49,12 @@ def run_process(
     return done.returncode, done.stdout + done.stderr, time.perf_counter() - start
 
 
+def first_line(*command: str) -> str:
+    """The first line that a program prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0].strip()
+
+
 @dataclass(frozen=True)
 class Qemu:
     """QEMU's machine for a core."""
@@ -67,6 +73,10 @@ class Qemu:
                 f"{QEMU} is not on PATH: install it (Debian, Ubuntu: apt install qemu-system-arm; "
                 "macOS: brew install qemu) or use the backend unicorn-m4 (pip install unicorn)"
             )
+
+    def version(self) -> str:
+        """The first line of ``--version``."""
+        return first_line(QEMU, "--version")
 
     def run(self, request: RunRequest) -> RunResult:
         """See :class:`tinyq.emulators.base.Emulator`."""

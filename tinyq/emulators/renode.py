@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tinyq.boards import Board
 from tinyq.emulators.base import RunError, RunRequest, RunResult
-from tinyq.emulators.qemu import run_process
+from tinyq.emulators.qemu import first_line, run_process
 from tinyq.errors import EmulatorMissing, InputError
 from tinyq.resources import firmware_dir
 
@@ -58,6 +58,10 @@ class Renode:
                 "renode is not on PATH: install it from https://renode.io, or use qemu-"
                 f"{self.core} or unicorn-m4 instead"
             )
+
+    def version(self) -> str:
+        """The first line of ``--version``."""
+        return first_line("renode", "--version")
 
     def run(self, request: RunRequest) -> RunResult:
         """See :class:`tinyq.emulators.base.Emulator`."""

@@ -12,6 +12,7 @@ nothing for blocks that ran before they were added; and there is no Cortex-M55.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import struct
 import tempfile
@@ -223,6 +224,10 @@ class Unicorn:
         """Raises EmulatorMissing where the package is not installed."""
         if importlib.util.find_spec("unicorn") is None:
             raise EmulatorMissing("the package unicorn is not installed: pip install unicorn")
+
+    def version(self) -> str:
+        """The package's release."""
+        return f"Unicorn {importlib.metadata.version('unicorn')}"
 
     def run(self, request: RunRequest) -> RunResult:
         """See :class:`tinyq.emulators.base.Emulator`."""
