@@ -16,7 +16,7 @@ import typer
 
 from tinyq import __version__
 from tinyq.cli import check, make, measure
-from tinyq.cli.console import BAD_INPUT, complain
+from tinyq.cli.console import BAD_INPUT, complain, own_standard_error
 from tinyq.errors import TinyqError
 
 __all__ = ["app", "main"]
@@ -63,9 +63,13 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises for what a user can cause."""
-    _quiet_frameworks()
-    command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with own_standard_error():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    command = typer.main.get_command(app)
     try:
         result = command.main(words, prog_name="tinyq", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -86,9 +90,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(f"{error.format_message()} (see tinyq --help)")  # type: ignore[attr-defined]
     return BAD_INPUT
-
-
-def _quiet_frameworks() -> None:
-    """TensorFlow writes banners to standard error, where only our one line belongs."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +39,33 @@ def say(text: str) -> None:
 def complain(message: str) -> None:
     """Exactly one line on standard error."""
     sys.stderr.write(f"tinyq: error: {' '.join(message.split())}\n")
+
+
+@contextmanager
+def own_standard_error() -> Iterator[None]:
+    """Keep standard error for our lines.
+
+    TensorFlow writes banners to file descriptor 2 past Python, whatever it is told, and warns
+    through ``warnings`` and ``logging``.  All of it is dropped, unless ``TINYQ_DEBUG`` is set.
+    """
+    if os.environ.get("TINYQ_DEBUG"):
+        yield
+        return
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    before, saved = sys.stderr, os.dup(2)
+    with Path(os.devnull).open("wb") as hole:
+        os.dup2(hole.fileno(), 2)
+    sys.stderr = os.fdopen(os.dup(saved), "w", buffering=1, errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stderr.close()
+        sys.stderr = before
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 @contextmanager
