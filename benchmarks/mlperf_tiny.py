@@ -75,6 +75,7 @@ def spectra(target: Path) -> Path:
 
 def tinyq(*arguments: str, output: Path) -> dict:
     """Run one command and return its JSON; a failed check (exit code 1) is part of the result."""
+    output.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tinyq", *arguments, "--json", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or not output.exists():
