@@ -57,7 +57,7 @@ def check_inputs(model: Any, data: Any) -> list[npt.NDArray[np.float32]]:
 
 
 def resolve_signs(model: Any) -> None:
-    """Unsigned codes wherever values cannot be negative; signed where a concatenation mixes them."""
+    """Unsigned codes where values cannot be negative, unless a concatenation mixes signs."""
     for layer in quant_layers(model):
         if isinstance(layer, OwnerLayer) and not isinstance(layer, QuantInput):
             layer.activation_quantizer.signed = not layer.never_negative
@@ -125,7 +125,7 @@ def _input_signs(model: Any, arrays: Sequence[npt.NDArray[np.float32]]) -> None:
 def _initialize(layer: OwnerLayer, x: Any) -> None:
     if isinstance(layer, FoldedLayer):
         layer.initialize_weights()
-    y = layer.real_output(x).numpy().ravel()  # type: ignore[attr-defined]
+    y = layer.real_output(x).numpy().ravel()
     step = max(1, -(-y.size // MAX_VALUES))
     layer.activation_quantizer.initialize(y[::step], layer.activation_variables)
 
@@ -134,7 +134,8 @@ def legalize(model: Any) -> None:
     """Raise each output exponent to its finest legal value, so that every shift is >= 0."""
     layers = [x for x in quant_layers(model) if isinstance(x, OwnerLayer)]
     for _ in range(len(layers) + 1):
-        if not any([_raise_exponent(layer) for layer in layers]):
+        raised = [layer for layer in layers if _raise_exponent(layer)]
+        if not raised:
             return
 
 

@@ -16,8 +16,14 @@ import tf_keras
 
 from tinyq import fixedpoint
 from tinyq.errors import UnsupportedError
-from tinyq.qat.links import OwnerLayer, QuantLayer, cut_by_activation, is_training
-from tinyq.quantizers.functions import Tensor, exp2, straight_through
+from tinyq.numerics import INT32_MAX
+from tinyq.qat.links import (
+    OwnerLayer,
+    QuantLayer,
+    cut_by_activation,
+    is_training,
+)
+from tinyq.quantizers.functions import Tensor, power_of_two, straight_through
 
 #: Q2.29 of 48/17 and -32/17, where Newton's division starts
 _NEWTON_START: Final = 1515870810
@@ -37,8 +43,9 @@ class QuantInput(OwnerLayer):
         """What calibration looks at."""
         return x
 
-    def call(self, x: Tensor, training: Any = None) -> Tensor:
-        return self.requantize(tf.cast(x, tf.float64), self.exponent(), "half_up")
+    def compute(self, x: Tensor, training: Any) -> Tensor:
+        exponent = self.exponent()
+        return self.requantize(tf.cast(x, tf.float64), exponent, exponent, "half_up")
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
@@ -57,9 +64,12 @@ class QuantAdd(OwnerLayer):
         """Activated sum before requantization."""
         return self.activate(xs[0] + xs[1])
 
-    def call(self, xs: Any, training: Any = None) -> Tensor:
+    def outline(self, xs: Any) -> Tensor:
+        return xs[0]
+
+    def compute(self, xs: Any, training: Any) -> Tensor:
         y = self.activate(tf.cast(xs[0], tf.float64) + tf.cast(xs[1], tf.float64))
-        return self.requantize(y, self.accumulator_exponent(), "half_away")
+        return self.requantize(y, self.exponent(), self.accumulator_exponent(), "half_away")
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
@@ -84,7 +94,10 @@ class QuantConcatenate(QuantLayer):
     def owners(self) -> tuple[OwnerLayer, ...]:
         return tuple(owner for p in self.producers for owner in p.owners())
 
-    def call(self, xs: Any) -> Tensor:
+    def compute(self, xs: Any, training: Any) -> Tensor:
+        return tf.concat(xs, self.axis)
+
+    def outline(self, xs: Any) -> Tensor:
         return tf.concat(xs, self.axis)
 
     def get_config(self) -> dict[str, Any]:
@@ -104,9 +117,9 @@ class QuantReLU(QuantLayer):
     def signed(self) -> bool:
         return self.signed_codes
 
-    def call(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor, training: Any) -> Tensor:
         exponent = self.exponent()
-        scale = tf.stop_gradient(exp2(exponent))
+        scale = power_of_two(exponent)
         low, high = cut_by_activation(self.activation, *self.code_range, exponent)
         return tf.clip_by_value(x, low * scale, high * scale)
 
@@ -135,26 +148,26 @@ class UnitLayer(QuantLayer):
     def input_codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (int64) of the input, and its exponent (int32)."""
         exponent = self.producers[0].exponent()
-        return tf.cast(x * exp2(-exponent), tf.int64), tf.cast(exponent, tf.int32)
+        return tf.cast(x * power_of_two(-exponent), tf.int64), tf.cast(exponent, tf.int32)
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
 class QuantSoftmax(UnitLayer):
     """Softmax over the last axis, equal to ``fixedpoint.softmax``."""
 
-    def call(self, x: Tensor, training: Any = None) -> Tensor:
+    def compute(self, x: Tensor, training: Any) -> Tensor:
         real = tf.nn.softmax(x)
         if is_training(training):
             return real
         codes = _softmax_codes(*self.input_codes(x))
-        return straight_through(real, tf.cast(codes, tf.float32) * exp2(self.exponent()))
+        return straight_through(real, tf.cast(codes, tf.float32) * power_of_two(self.exponent()))
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
 class QuantSigmoid(UnitLayer):
     """Sigmoid by a table of 256 bytes, equal to ``fixedpoint.sigmoid_table``."""
 
-    def call(self, x: Tensor, training: Any = None) -> Tensor:
+    def compute(self, x: Tensor, training: Any) -> Tensor:
         real = tf.sigmoid(x)
         if is_training(training):
             return real
@@ -162,7 +175,7 @@ class QuantSigmoid(UnitLayer):
         tables = tf.constant(_sigmoid_tables(self.producers[0].signed))
         table = tf.gather(tables, exponent - fixedpoint.SIGMOID_EXPONENTS[0])
         value = tf.gather(table, tf.bitwise.bitwise_and(codes, 255))
-        return straight_through(real, tf.cast(value, tf.float32) * exp2(self.exponent()))
+        return straight_through(real, tf.cast(value, tf.float32) * power_of_two(self.exponent()))
 
 
 @functools.cache
@@ -212,10 +225,8 @@ def _high_mul(a: Tensor, b: Tensor) -> Tensor:
     product = a * b
     up, down = tf.constant(1 << 30, tf.int64), tf.constant(1 - (1 << 30), tf.int64)
     nudged = product + tf.where(product >= 0, up, down)
-    quotient = tf.sign(nudged) * tf.bitwise.right_shift(
-        tf.abs(nudged), tf.constant(31, tf.int64)
-    )
-    return tf.minimum(quotient, fixedpoint.INT32_MAX)
+    quotient = tf.sign(nudged) * tf.bitwise.right_shift(tf.abs(nudged), tf.constant(31, tf.int64))
+    return tf.minimum(quotient, INT32_MAX)
 
 
 def _one_over_one_plus(a: Tensor) -> Tensor:
@@ -232,4 +243,4 @@ def _one_over_one_plus(a: Tensor) -> Tensor:
 def _saturated_double(x: Tensor, times: int) -> Tensor:
     """x * 2**times, limited to 32 bits."""
     scaled = x * (1 << times)
-    return tf.clip_by_value(scaled, fixedpoint.INT32_MIN, fixedpoint.INT32_MAX)
+    return tf.clip_by_value(scaled, fixedpoint.INT32_MIN, INT32_MAX)

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 import tf_keras
 
 from tinyq import ops
@@ -24,7 +23,7 @@ from tinyq.encodings import ENCODINGS, Weights, encode_image
 from tinyq.errors import GraphError, ProofError, UnsupportedError
 from tinyq.graph import Graph, Node, Preprocess, Tensor, unique_name, validate
 from tinyq.ops.windows import NO_PADDING, Padding, same_padding
-from tinyq.qat.calibrate import check_inputs, legalize, quant_layers
+from tinyq.qat.calibrate import check_inputs, legalize
 from tinyq.qat.elementwise import (
     QuantAdd,
     QuantConcatenate,
@@ -40,9 +39,8 @@ from tinyq.qat.folded import (
     QuantDense,
     QuantDepthwiseConv2D,
 )
-from tinyq.qat.links import QuantLayer, find_producer
+from tinyq.qat.links import GENERATED, QuantLayer, find_producer
 from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D
-from tinyq.quantizers.functions import exp2
 from tinyq.tensors import Shape
 
 INT32_MAX: Final = 2**31 - 1
@@ -81,7 +79,7 @@ def tensor_codes(model: Any, data: Any, batch: int = 64) -> dict[str, npt.NDArra
         batch: samples at once.
 
     Returns:
-        int64 ``[N, *shape]`` by tensor name.  Values that are not integers show as an error.
+        int64 ``[N, *shape]`` by tensor name.
 
     Raises:
         GraphError: a value of the Keras model is no multiple of its exponent.
@@ -90,16 +88,23 @@ def tensor_codes(model: Any, data: Any, batch: int = 64) -> dict[str, npt.NDArra
     outputs = _lower(model, "model", (), True)[1]
     layers = [layer for layer in model.layers if layer.name in outputs]
     probe = tf_keras.Model(model.inputs, [layer.output for layer in layers])
-    values = probe.predict(arrays, batch_size=batch, verbose=0)
-    values = values if len(layers) > 1 else [values]
-    result = {}
-    for layer, value in zip(layers, values, strict=True):
-        exponent = float(find_producer(layer.output).exponent().numpy())
-        codes = np.ldexp(value.astype(np.float64), -int(exponent))
-        if not np.array_equal(codes, np.round(codes)):
-            raise GraphError(f"layer '{layer.name}' holds values between the codes of its exponent")
-        result[outputs[layer.name]] = codes.astype(np.int64)
-    return result
+    parts = [
+        probe([x[start : start + batch] for x in arrays], training=False)
+        for start in range(0, len(arrays[0]), batch)
+    ]
+    columns = zip(*parts, strict=True)
+    return {
+        outputs[layer.name]: _codes(layer, np.concatenate(column))
+        for layer, column in zip(layers, columns, strict=True)
+    }
+
+
+def _codes(layer: Any, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    exponent = int(find_producer(layer.output).exponent().numpy())
+    codes = np.ldexp(values.astype(np.float64), -exponent)
+    if not np.array_equal(codes, np.round(codes)):
+        raise GraphError(f"layer '{layer.name}' holds values between the codes of its exponent")
+    return codes.astype(np.int64)
 
 
 # ---------------------------------------------------------------- lowering
@@ -143,8 +148,8 @@ class _Builder:
         source: QuantLayer,
         suffix: str,
     ) -> str:
-        out = self.tensor(layer.name + suffix, shape, source)
-        layers = getattr(layer, "source_layers", ()) or (layer.name,)
+        out = self.tensor(layer.name.replace(GENERATED, "_") + suffix, shape, source)
+        layers = getattr(layer, "source_layers", ()) or (layer.name.split(GENERATED)[0],)
         self.nodes.append(Node(out, op, tuple(inputs), (out,), tuple(layers)))
         return out
 

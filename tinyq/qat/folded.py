@@ -30,7 +30,7 @@ import tf_keras
 from tinyq.numerics import FLOAT32_EXACT
 from tinyq.qat.links import OwnerLayer, is_training, restore, serialize
 from tinyq.quantizers import WeightQuantizer
-from tinyq.quantizers.functions import Tensor, exp2, exponent_above, round_half_up
+from tinyq.quantizers.functions import Tensor, exp2, exponent_above, power_of_two, round_half_up
 
 #: bits that a bias may need in units of the accumulator; channels whose weights are far smaller
 #: than their bias get a coarser weight exponent
@@ -45,13 +45,15 @@ class Parameters(NamedTuple):
     """What a folded layer computes with.
 
     codes: float32 integers, shape of the kernel; exponent: broadcastable to it; bias: float32
-    integers ``[O]`` in units of the accumulator; accumulator: exponents ``[O]`` or ``[1]``.
+    integers ``[O]`` in units of the accumulator; accumulator: exponents ``[O]`` or ``[1]``;
+    output: the output's exponent.
     """
 
     codes: Tensor
     exponent: Tensor
     bias: Tensor
     accumulator: Tensor
+    output: Tensor
 
 
 class FoldedLayer(OwnerLayer, abc.ABC):
@@ -134,12 +136,10 @@ class FoldedLayer(OwnerLayer, abc.ABC):
         bias = self.beta + (self._bias() - self.moving_mean) * factor
         return self.kernel * self.spread(factor), bias
 
-    def weight_exponent(self, bias: Tensor) -> Tensor:
+    def weight_exponent(self, bias: Tensor, source: Tensor, output: Tensor) -> Tensor:
         """Exponents of the weights, bounded so that bias and shift stay within their limits."""
-        source = tf.stop_gradient(self.producers[0].exponent())
-        above_bias = exponent_above(tf.stop_gradient(bias)) - source - MAX_BIAS_BITS
-        above_shift = tf.stop_gradient(self.exponent()) - source - MAX_TRAINED_SHIFT
-        floor = tf.maximum(above_bias, above_shift)
+        above_bias = exponent_above(bias) - source - MAX_BIAS_BITS
+        floor = tf.stop_gradient(tf.maximum(above_bias, output - source - MAX_TRAINED_SHIFT))
         exponent = self.weight_quantizer.exponent(self.weight_variables)
         per_tensor = self.weight_quantizer.scale == "per_tensor"
         return tf.maximum(exponent, tf.reduce_max(floor) if per_tensor else self.spread(floor))
@@ -147,38 +147,40 @@ class FoldedLayer(OwnerLayer, abc.ABC):
     def parameters(self) -> Parameters:
         """Codes, exponents and bias as they are now."""
         kernel, bias = self.folded()
-        exponent = self.weight_exponent(bias)
+        source, output = tf.stop_gradient(self.producers[0].exponent()), self.exponent()
+        exponent = self.weight_exponent(bias, source, output)
         codes = self.weight_quantizer.codes(kernel, self.weight_variables, exponent)
-        source = self.producers[0].exponent()
         accumulator = tf.stop_gradient(source + tf.reshape(exponent, [-1]))
-        return Parameters(
-            codes, exponent, round_half_up(bias / exp2(accumulator)), accumulator
-        )
+        whole = round_half_up(bias * power_of_two(-accumulator))
+        return Parameters(codes, exponent, whole, accumulator, output)
 
     def accumulator_exponent(self) -> Tensor:
         return self.parameters().accumulator
 
-    def call(self, x: Tensor, training: Any = None) -> Tensor:
+    def compute(self, x: Tensor, training: Any) -> Tensor:
         p = self.parameters()
         if is_training(training):
             penalty = self.weight_quantizer.penalty(self.weight_variables)
             if penalty is not None:
                 self.add_loss(penalty)
             y = self._with_batch_statistics(x, p) if self._uses_batch() else self._sum(x, p)
-            return self.requantize(self.activate(y), p.accumulator, self.rounding)
+            return self.requantize(self.activate(y), p.output, p.accumulator, self.rounding)
         return tf.cond(
             self.fits_float32(p),
             lambda: self._evaluate(x, p, tf.float32),
             lambda: self._evaluate(x, p, tf.float64),
         )
 
+    def outline(self, x: Tensor) -> Tensor:
+        return self.linear(x, self.kernel)
+
     def _evaluate(self, x: Tensor, p: Parameters, dtype: Any) -> Tensor:
         y = self._sum(tf.cast(x, dtype), p)
-        return self.requantize(self.activate(y), p.accumulator, self.rounding)
+        return self.requantize(self.activate(y), p.output, p.accumulator, self.rounding)
 
     def _sum(self, x: Tensor, p: Parameters) -> Tensor:
         kernel = tf.cast(p.codes * exp2(p.exponent), x.dtype)
-        return self.linear(x, kernel) + tf.cast(p.bias * exp2(p.accumulator), x.dtype)
+        return self.linear(x, kernel) + tf.cast(p.bias * power_of_two(p.accumulator), x.dtype)
 
     def real_output(self, x: Tensor) -> Tensor:
         """Activated float32 output before requantization; what calibration looks at."""
@@ -208,7 +210,7 @@ class FoldedLayer(OwnerLayer, abc.ABC):
         positive = tf.reshape(tf.reduce_sum(tf.nn.relu(codes), axes), [-1])
         negative = tf.reshape(tf.reduce_sum(tf.nn.relu(-codes), axes), [-1])
         reach = tf.maximum(positive * high - negative * low, negative * high - positive * low)
-        half = exp2(tf.maximum(self.exponent() - p.accumulator, 0.0))
+        half = power_of_two(tf.maximum(p.output - p.accumulator, 0.0))
         margin = tf.cast(tf.abs(p.bias) + half, tf.float64) + 1.0
         return tf.reduce_all(reach + margin < float(FLOAT32_EXACT))
 

@@ -23,7 +23,7 @@ import tf_keras
 
 from tinyq.errors import UnsupportedError
 from tinyq.quantizers import Activation
-from tinyq.quantizers.functions import Tensor, exp2, requantize
+from tinyq.quantizers.functions import Tensor, exp2, power_of_two, requantize
 
 #: stock Keras layers whose output holds the same codes under the same exponent
 TRANSPARENT: Final = frozenset(
@@ -40,6 +40,8 @@ TRANSPARENT: Final = frozenset(
     }
 )
 RELU6_LIMIT: Final = 6.0
+#: between the user's name and ours in the names of stock layers that ``prepare`` adds
+GENERATED: Final = ".tinyq_"
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,28 @@ class QuantLayer(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.source_layers = tuple(source_layers)
         self.links = Links()
+        self.symbolic = False
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         tensors = tf.nest.flatten(inputs)
-        if self.reads_codes and all(hasattr(t, "_keras_history") for t in tensors):
+        self.symbolic = all(hasattr(t, "_keras_history") for t in tensors)
+        if self.symbolic and self.reads_codes:
             self.links = Links(tuple(find_producer(t) for t in tensors))
             self.connect()
         return super().__call__(inputs, *args, **kwargs)
+
+    @tf.autograph.experimental.do_not_convert
+    def call(self, inputs: Any, training: Any = None) -> Tensor:
+        """Keras' entry point; a model under construction only needs the shape."""
+        return self.outline(inputs) if self.symbolic else self.compute(inputs, training)
+
+    def compute(self, x: Any, training: Any) -> Tensor:
+        """The layer's function; exact unless ``training`` is True."""
+        raise NotImplementedError
+
+    def outline(self, x: Any) -> Tensor:
+        """A cheap tensor of the output's shape and type."""
+        return x
 
     def connect(self) -> None:
         """Called when the producers are known."""
@@ -177,7 +194,7 @@ class OwnerLayer(QuantLayer):
         return wanted[0] if len(wanted) == 1 else tf.reduce_max(tf.stack(wanted))
 
     def accumulator_exponent(self) -> Tensor:
-        """Exponent of the value before requantization, scalar or ``[C]``; never above the output's."""
+        """Exponent before requantization, scalar or ``[C]``; the output's must not be below it."""
         raise NotImplementedError
 
     @property
@@ -193,11 +210,6 @@ class OwnerLayer(QuantLayer):
         """True where the values cannot be negative whatever the type of the codes."""
         return self.activation != "linear"
 
-    def limits(self) -> tuple[Tensor, Tensor]:
-        """Clamp of the output codes: the type's range, cut by the activation."""
-        low, high = self.code_range
-        return cut_by_activation(self.activation, low, high, self.exponent())
-
     def activate(self, y: Tensor) -> Tensor:
         """The activation on real values."""
         if self.activation == "linear":
@@ -205,11 +217,13 @@ class OwnerLayer(QuantLayer):
         y = tf.nn.relu(y)
         return tf.minimum(y, tf.cast(RELU6_LIMIT, y.dtype)) if self.activation == "relu6" else y
 
-    def requantize(self, y: Tensor, accumulator_exponent: Tensor, rounding: str) -> Tensor:
-        """Real float32 outputs from activated values ``y`` (float32 or float64)."""
-        exponent = self.exponent()
+    def requantize(
+        self, y: Tensor, exponent: Tensor, accumulator_exponent: Tensor, rounding: str
+    ) -> Tensor:
+        """Real float32 outputs of the given exponent from activated values (float32 or float64)."""
         shift = tf.stop_gradient(exponent - accumulator_exponent)
-        codes = requantize(y, exponent, shift, self.limits(), rounding)
+        limits = cut_by_activation(self.activation, *self.code_range, exponent)
+        codes = requantize(y, exponent, shift, limits, rounding)
         return tf.cast(codes, tf.float32) * exp2(exponent)
 
     def get_config(self) -> dict[str, Any]:
@@ -227,7 +241,7 @@ def cut_by_activation(
     bottom = float(low if activation == "linear" else max(low, 0))
     if activation != "relu6":
         return bottom, float(high)
-    six = tf.floor(RELU6_LIMIT * exp2(-exponent) + 0.5)
+    six = tf.floor(RELU6_LIMIT * power_of_two(-exponent) + 0.5)
     return bottom, tf.stop_gradient(tf.minimum(six, float(high)))
 
 

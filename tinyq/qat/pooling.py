@@ -64,7 +64,10 @@ class QuantAveragePooling2D(_AverageLayer):
         self.counts = counts.astype(np.float64)
         super().build(input_shape)
 
-    def call(self, x: Tensor) -> Tensor:
+    def outline(self, x: Tensor) -> Tensor:
+        return tf.nn.avg_pool2d(x, self.pool_size, self.strides, self.padding.upper())
+
+    def compute(self, x: Tensor, training: Any) -> Tensor:
         codes = self.codes_of(x)
         mean = tf.nn.avg_pool2d(codes, self.pool_size, self.strides, self.padding.upper())
         return self.round_average(mean, self.counts)
@@ -82,7 +85,10 @@ class QuantGlobalAveragePooling2D(_AverageLayer):
         super().__init__(**kwargs)
         self.keepdims = keepdims
 
-    def call(self, x: Tensor) -> Tensor:
+    def outline(self, x: Tensor) -> Tensor:
+        return tf.reduce_mean(x, [1, 2], keepdims=self.keepdims)
+
+    def compute(self, x: Tensor, training: Any) -> Tensor:
         mean = tf.reduce_mean(self.codes_of(x), [1, 2], keepdims=self.keepdims)
         return self.round_average(mean, float(x.shape[1] * x.shape[2]))
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import tf_keras
 
 from tinyq.errors import UnsupportedError
+from tinyq.qat.links import GENERATED
 
 Layers = tf_keras.layers
 Handler = Callable[["Builder", Any, "Sequence[Value]"], "Value"]
@@ -83,8 +84,8 @@ class Builder:
         """``[L, C]`` becomes ``[1, L, C]``; other ranks stay."""
         if len(tensor.shape) != 3:
             return Value(tensor)
-        shape = (1, *tensor.shape[1:])
-        return Value(Layers.Reshape(shape, name=self.name(layer, "_lift"))(tensor), True)
+        name = self.name(layer, f"{GENERATED}lift")
+        return Value(Layers.Reshape((1, *tensor.shape[1:]), name=name)(tensor), True)
 
 
 def prepare(model: Any) -> Prepared:
@@ -154,7 +155,7 @@ def _lower_output(builder: Builder, original: Any, value: Value) -> Any:
         return value.tensor
     layer = original._keras_history.layer
     shape = tuple(value.tensor.shape[2:])
-    return Layers.Reshape(shape, name=builder.name(layer, "_drop"))(value.tensor)
+    return Layers.Reshape(shape, name=builder.name(layer, f"{GENERATED}drop"))(value.tensor)
 
 
 # ---------------------------------------------------------------- handlers
@@ -282,7 +283,7 @@ def _conv1d(builder: Builder, layer: Any, xs: Sequence[Value]) -> Value:
     (size,), (stride,) = _as_tuple(c["kernel_size"]), _as_tuple(c["strides"])
     if c["padding"] == "causal":
         border = ((0, 0), (size - 1, 0))
-        x = Layers.ZeroPadding2D(border, name=builder.name(layer, "_causal"))(x)
+        x = Layers.ZeroPadding2D(border, name=builder.name(layer, f"{GENERATED}causal"))(x)
     padding = "valid" if c["padding"] == "causal" else c["padding"]
     made = Layers.Conv2D(
         c["filters"],

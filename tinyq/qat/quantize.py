@@ -139,7 +139,7 @@ def variables_by_group(model: Any) -> Mapping[str, list[Any]]:
     named: dict[int, str] = {}
     for layer in model.layers:
         for kind in ("weight", "activation"):
-            quantizer = getattr(layer, f"{kind}_quantizer", None)
+            quantizer: Any = getattr(layer, f"{kind}_quantizer", None)
             for key, variable in getattr(layer, f"{kind}_variables", {}).items():
                 named[id(variable)] = quantizer.groups.get(key, "weight")
     groups: dict[str, list[Any]] = {"weight": [], "scale": [], "table": []}

@@ -31,7 +31,7 @@ from tinyq.qat.elementwise import UnitLayer
 from tinyq.qat.folded import FoldedLayer
 from tinyq.qat.quantize import variables_by_group
 
-#: betas of Adam's epsilon matter for tables, whose gradients are tiny
+#: of Adam; the gradients of table entries are tiny
 ADAM_EPSILON: Final = 1e-7
 
 
@@ -176,7 +176,9 @@ class _Trainer:
         for name, optimizer in self.optimizers.items():
             optimizer.learning_rate.assign(rates[name])
         if batch not in self._compiled:
-            self._compiled[batch] = tf.function(self._update, reduce_retracing=True)
+            self._compiled[batch] = tf.function(
+                self._update, autograph=False, reduce_retracing=True
+            )
         loss = self._compiled[batch](tf.constant(x), tf.constant(goal))
         self.done += 1
         return float(loss)

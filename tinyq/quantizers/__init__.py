@@ -17,7 +17,14 @@ from tinyq.quantizers.base import WeightQuantizer
 from tinyq.quantizers.lut import Lut
 from tinyq.quantizers.uniform import Uniform
 
-__all__ = ["WEIGHT_QUANTIZERS", "Activation", "Lut", "Uniform", "WeightQuantizer", "weight_quantizer"]
+__all__ = [
+    "WEIGHT_QUANTIZERS",
+    "Activation",
+    "Lut",
+    "Uniform",
+    "WeightQuantizer",
+    "weight_quantizer",
+]
 
 #: (bits, scale, scale_learning, channel_axes) -> quantizer, by the letters of the encoding's name
 WEIGHT_QUANTIZERS: Final[

@@ -67,7 +67,9 @@ class Activation(Quantizer):
     def set_exponent(self, exponent: float, weights: Variables) -> None:
         """Move theta so that ``exponent`` results."""
         learned = self.scale_learning == "tqt"
-        theta = scales.theta_of_exponent(np.float64(exponent), self.magnitude_bits, learned)
+        theta = scales.theta_of_exponent(
+            np.array(exponent, np.float64), self.magnitude_bits, learned
+        )
         weights["theta"].assign(theta)
 
     def initialize(self, values: npt.NDArray[Any], weights: Variables) -> None:
@@ -80,10 +82,8 @@ class Activation(Quantizer):
     def _codes_of(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.clip(np.floor(x + 0.5), self.low, self.high)
 
-    def __call__(
-        self, inputs: Tensor, training: Any, weights: Variables, **kwargs: Any
-    ) -> Tensor:
-        """Quantized values, rounded half up (the layers call ``requantize`` with their own rule)."""
+    def __call__(self, inputs: Tensor, training: Any, weights: Variables, **kwargs: Any) -> Tensor:
+        """Quantized values, rounded half up; layers call ``requantize`` with their own rule."""
         exponent = self.exponent(weights)
         codes = requantize(inputs, exponent, 0.0, (self.low, self.high), "half_up")
         return codes * exp2(exponent)

@@ -3,8 +3,8 @@
 
 tfmot's interface (build, call, get_config) returns real numbers.  Export needs the integers behind
 them, so ``codes`` and ``exponent`` are separate here and the call is their product.  A new weight
-quantizer is one file with a subclass: ``build``, ``exponent``, ``codes``, ``initialize``, and, where
-it needs them, ``table`` and ``penalty``.
+quantizer is one file with a subclass: ``build``, ``exponent``, ``codes``, ``initialize``, and
+``table`` and ``penalty`` where it needs them.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class WeightQuantizer(Quantizer, abc.ABC):
         """A loss term of the quantizer's own, or None."""
         return None
 
-    def __call__(
-        self, inputs: Tensor, training: Any, weights: Variables, **kwargs: Any
-    ) -> Tensor:
+    def __call__(self, inputs: Tensor, training: Any, weights: Variables, **kwargs: Any) -> Tensor:
         """The quantized weights; ``exponent`` among ``kwargs`` replaces the quantizer's own."""
         exponent = kwargs.get("exponent", self.exponent(weights))
         return self.codes(inputs, weights, exponent) * exp2(exponent)
@@ -86,7 +84,7 @@ class WeightQuantizer(Quantizer, abc.ABC):
         return {"scale": self.scale, "channel_axes": list(self.channel_axes)}
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.get_config() == other.get_config()
 
     __hash__ = None  # type: ignore[assignment]
 

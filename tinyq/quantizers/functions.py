@@ -23,14 +23,19 @@ MAX_EXPONENT: Final = 127.0
 ROUNDINGS: Final = ("tflite", "half_up", "half_away")
 
 
+def power_of_two(exponent: Tensor) -> Tensor:
+    """2**exponent, exact, float32, built from the bits of the number; no gradient.
+
+    Exponents are whole numbers; they are limited to the normal numbers, -126..127.
+    """
+    whole = tf.cast(tf.clip_by_value(exponent, MIN_EXPONENT, MAX_EXPONENT), tf.int32)
+    return tf.bitcast(tf.bitwise.left_shift(whole + 127, 23), tf.float32)
+
+
 @tf.custom_gradient
 def exp2(exponent: Tensor) -> Tensor:
-    """2**round(exponent), exact, float32, built from the bits of the number.
-
-    Gradient: 2**exponent * ln 2.  Exponents are limited to the normal numbers, -126..127.
-    """
-    whole = tf.floor(tf.clip_by_value(exponent, MIN_EXPONENT, MAX_EXPONENT) + 0.5)
-    power = tf.bitcast(tf.bitwise.left_shift(tf.cast(whole, tf.int32) + 127, 23), tf.float32)
+    """``power_of_two`` with the gradient 2**exponent * ln 2."""
+    power = power_of_two(exponent)
     return power, lambda upstream: upstream * power * math.log(2.0)
 
 
@@ -62,7 +67,7 @@ def round_tflite(x: Tensor, shift: Tensor) -> Tensor:
     (acc + 2**(shift-1) + sgn(acc)) >> shift, exact while |acc| + 2**(shift-1) + 1 fits the
     significand.
     """
-    nudge = tf.cast(tf.where(shift >= 2.0, exp2(-tf.maximum(shift, 2.0)), 0.0), x.dtype)
+    nudge = tf.cast(tf.where(shift >= 2.0, power_of_two(-tf.maximum(shift, 2.0)), 0.0), x.dtype)
     return straight_through(x, tf.floor(x + 0.5 + tf.sign(x) * nudge))
 
 

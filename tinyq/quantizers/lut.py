@@ -30,6 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 #: the table's position that always holds zero
 ZERO_ENTRY = 0
 LARGEST = 127
+LLOYD_ITERATIONS = 40
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
@@ -135,21 +136,37 @@ def nearest(x: FloatArray, table: FloatArray) -> FloatArray:
     return levels[np.searchsorted((levels[:-1] + levels[1:]) / 2, x)]
 
 
-def kmeans_with_zero(
-    x: FloatArray, weight: FloatArray, size: int, iterations: int = 40
-) -> FloatArray:
-    """Weighted 1-D Lloyd iterations from quantiles with one centre held at zero; sorted ``[size]``."""
-    centres = np.quantile(x, (np.arange(size) + 0.5) / size)
-    for _ in range(iterations):
-        centres[np.argmin(np.abs(centres))] = 0.0
-        centres = np.sort(centres)
+def kmeans_with_zero(x: FloatArray, weight: FloatArray, size: int) -> FloatArray:
+    """Weighted 1-D k-means with one centre held at zero; sorted ``[size]``.
+
+    Lloyd iterations end in local minima, so they start from quantiles, from a uniform grid and
+    from the two mixed half and half; the least squared error wins.
+    """
+    grid = np.linspace(x.min(), x.max(), size)
+    quantiles = np.quantile(x, (np.arange(size) + 0.5) / size)
+    starts = (quantiles, grid, (grid + quantiles) / 2)
+    found = [_lloyd(x, weight, start) for start in starts]
+    errors = [float((weight * (nearest(x, centres) - x) ** 2).sum()) for centres in found]
+    return found[int(np.argmin(errors))]
+
+
+def _lloyd(x: FloatArray, weight: FloatArray, start: FloatArray) -> FloatArray:
+    centres = _with_zero(start)
+    for _ in range(LLOYD_ITERATIONS):
         index = np.searchsorted((centres[1:] + centres[:-1]) / 2, x)
-        total = np.bincount(index, weight, size)
-        mean = np.bincount(index, weight * x, size) / np.maximum(total, 1e-300)
+        total = np.bincount(index, weight, len(centres))
+        mean = np.bincount(index, weight * x, len(centres)) / np.maximum(total, 1e-300)
         moved = np.where(total > 0, mean, centres)
         moved[np.argmin(np.abs(centres))] = 0.0
+        moved = np.sort(moved)
         if np.array_equal(moved, centres):
             break
         centres = moved
-    centres[np.argmin(np.abs(centres))] = 0.0
-    return np.sort(centres)
+    return centres
+
+
+def _with_zero(centres: FloatArray) -> FloatArray:
+    """The centres sorted, the one nearest to zero moved there."""
+    moved = np.sort(centres)
+    moved[np.argmin(np.abs(moved))] = 0.0
+    return moved
