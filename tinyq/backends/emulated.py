@@ -62,7 +62,9 @@ class EmulatedBackend:
         own = image.board.cpu_flags if image.board else ()
         machine = image.board.machine if image.board else "this computer"
         flags = (*own, *build_flags()["compile"])
-        return {"compiler": image.compiler.version, "flags": " ".join(flags), "machine": machine}
+        built = {"compiler": image.compiler.version, "flags": " ".join(flags), "machine": machine}
+        version = emulator(self.name).version()
+        return {**built, "emulator": version} if version else built
 
 
 def pack_samples(graph: Graph, codes: Mapping[str, Array]) -> bytes:
