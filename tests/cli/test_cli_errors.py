@@ -189,13 +189,9 @@ def test_labels_out_of_range(cli: Any, tmp_path: Path, model: Path, labels: list
     refused(cli, tmp_path, "run", model, "--data", data, says="labels must lie in 0..2")
 
 
-def test_no_data_and_both(cli: Any, tmp_path: Path, keras: Path, data: Path) -> None:
-    target = tmp_path / "m.tq"
-    refused(cli, tmp_path, "quantize", keras, "-o", target, says="give --data")
-    refused(
-        cli, tmp_path, "quantize", keras, "-o", target, "--data", data, "--data-free",
-        says="exclude each other",
-    )  # fmt: skip
+def test_data_and_data_free(cli: Any, tmp_path: Path, keras: Path, data: Path) -> None:
+    words = ("quantize", keras, "-o", tmp_path / "m.tq", "--data", data, "--data-free")
+    refused(cli, tmp_path, *words, says="exclude each other")
 
 
 # ---------------------------------------------------------------- options

@@ -56,13 +56,11 @@ def quantize(
 
 
 def check_data_options(data: Path | None, data_free: bool) -> None:
-    """Exactly one source of calibration."""
-    if (data is None) != data_free:
-        raise InputError(
-            "give --data FILE.npz to calibrate, or --data-free to do without"
-            if data is None
-            else "--data and --data-free exclude each other; drop one"
-        )
+    """At most one source of calibration; none is data-free, and says so."""
+    if data is not None and data_free:
+        raise InputError("--data and --data-free exclude each other; drop one")
+    if data is None and not data_free:
+        say("no --data: calibrating on batch-norm statistics (--data-free)")
 
 
 def save(graph: Graph, output: Path, json: Path | None) -> None:
