@@ -205,6 +205,8 @@ def import_model(
 
     if not (np.isfinite(scale) and np.isfinite(offset) and scale != 0):
         raise InputError(f"scale {scale} and offset {offset} must be finite, the scale not 0")
+    if isinstance(model, str | os.PathLike) and Path(model).suffix == ".tq":
+        raise InputError(f"{model} is quantized already; give the Keras model it was made from")
     graph = to_float_graph(model, name)
     if drop_softmax:
         graph = drop_final_softmax(graph)

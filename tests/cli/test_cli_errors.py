@@ -105,6 +105,17 @@ def test_nan_weights(cli: Any, tmp_path: Path, data: Path) -> None:
 # ---------------------------------------------------------------- .tq files
 
 
+def test_quantize_twice(cli: Any, tmp_path: Path, model: Path, data: Path) -> None:
+    words = ("quantize", model, "--data", data, "-o", tmp_path / "m.tq")
+    refused(cli, tmp_path, *words, says="quantized already")
+
+
+def test_a_folder_is_no_model(cli: Any, tmp_path: Path) -> None:
+    refused(cli, tmp_path, "inspect", tmp_path, says="saved_model.pb")
+    (tmp_path / "folder.tq").mkdir()
+    refused(cli, tmp_path, "size", tmp_path / "folder.tq", says="folder.tq")
+
+
 def test_truncated_tq(cli: Any, tmp_path: Path, model: Path) -> None:
     model.write_bytes(model.read_bytes()[:-200])
     refused(cli, tmp_path, "inspect", model, says="damaged")

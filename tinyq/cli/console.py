@@ -121,6 +121,5 @@ def check_folder(folder: Path, wanted: Path | None = None) -> None:
     else:
         return
     raise OutputError(
-        f"cannot write {wanted or folder}: {reason}; choose another path with -o or change its "
-        "permissions"
+        f"cannot write {wanted or folder}: {reason}; choose another path or change its permissions"
     )

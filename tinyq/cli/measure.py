@@ -6,7 +6,7 @@ from __future__ import annotations
 from tinyq import api
 from tinyq.cli import options
 from tinyq.cli.console import check_writable, console, progress_bar, say, write_json
-from tinyq.cli.tables import cost_table, graph_table, size_table, totals
+from tinyq.cli.tables import cost_table, files_table, graph_table, size_table, totals
 
 
 def inspect(model: options.AnyModel, json: options.Json = None) -> None:
@@ -34,6 +34,7 @@ def size(model: options.Model, core: options.Core = "m4", json: options.Json = N
         result = api.size(model, core)
         progress(f"build for {core}", 1, 1)
     write_json(json, result.to_json())
+    console().print(files_table(result))
     console().print(size_table(result))
     say(
         f"flash {result.flash_bytes:,} bytes, RAM {result.ram_bytes:,} bytes "

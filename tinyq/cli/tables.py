@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tinyq.compare import shown_tensors
 from tinyq.graph import Graph
-from tinyq.measurement import Cost, Size
+from tinyq.measurement import PRODUCT, Cost, Size
 from tinyq.report import GraphReport
 from tinyq.verification import BackendCheck
 
@@ -64,12 +64,13 @@ def check_tables(graph: Graph, checks: Sequence[BackendCheck]) -> Iterator[Table
     """Equality per backend, and per layer and backend."""
     table = new_table(
         f"{graph.name} against the NumPy executor",
-        "backend", "inputs>", "tensors>", "codes compared>", "mismatches>", "self-test", "",
+        "backend", "machine", "inputs>", "tensors>", "codes compared>", "mismatches>", "self-test", "",
     )  # fmt: skip
     for check in checks:
         elements = sum(t.elements for t in check.tensors)
         table.add_row(
             check.name,
+            check.tools.get("machine", ""),
             f"{check.inputs:,}",
             str(len(check.tensors)),
             f"{elements:,}",
@@ -100,14 +101,23 @@ def size_table(result: Size) -> Table:
     """Flash and RAM by part, the product first."""
     table = new_table(f"memory on {result.core}", "part", "flash>", "RAM>")
     for name, (flash, ram) in result.parts.items():
-        if name in ("model", "library"):
+        if name in PRODUCT:
             table.add_row(name, f"{flash:,}", f"{ram:,}")
     table.add_section()
     table.add_row("model + library", f"{result.flash_bytes:,}", f"{result.ram_bytes:,}")
     table.add_section()
     for name, (flash, ram) in result.parts.items():
-        if name not in ("model", "library"):
+        if name not in PRODUCT:
             table.add_row(f"({name})", f"{flash:,}", f"{ram:,}")
+    return table
+
+
+def files_table(result: Size) -> Table:
+    """Flash and RAM by source file of the product, largest first."""
+    table = new_table("by source file", "part", "file", "flash>", "RAM>")
+    for part, file, flash, ram in result.files:
+        if part in PRODUCT:
+            table.add_row(part, file, f"{flash:,}", f"{ram:,}")
     return table
 
 
