@@ -31,7 +31,8 @@ enum {
     EXIT_SELFTEST = 1, /* the self-test failed (only without a command file) */
     EXIT_PROTOCOL = 2, /* a command, input or output file is missing, short or cannot be written */
     EXIT_INIT = 3,     /* the model's init failed */
-    EXIT_PROFILE = 4   /* this machine has no clock to count with */
+    EXIT_PROFILE = 4,  /* this machine has no clock to count with */
+    EXIT_STACK = 5     /* the stack ran into the data below it: nothing can be trusted */
 };
 
 typedef struct command {
@@ -177,6 +178,9 @@ static int obey(const command *request) {
     }
     run_samples(request);
     write_report(request, selftest);
+    if (!tq_port_stack_intact()) {
+        return EXIT_STACK;
+    }
     return unwritten == 0 ? EXIT_OK : EXIT_PROTOCOL;
 }
 

@@ -48,6 +48,16 @@ def test_stack_use_is_known_on_emulated_cores(emulated: str) -> None:
     assert deeper.stack_bytes >= used + 300
 
 
+@pytest.mark.parametrize("name", ["qemu-m0", "unicorn-m0"])
+def test_stack_that_runs_into_the_data_is_reported(name: str) -> None:
+    skip_unless(name)
+    full = "DOUBLE_BALLAST=14500"
+    assert run(name, (full,), selftest=True).selftest == 0
+    deep = "DOUBLE_BREAK=volatile char a[1900]; for (int i = 0; i < 1900; i++) { a[i] = 0; (void)a[i]; }"
+    with pytest.raises(RunError, match="ended with 5, the stack ran into the data"):
+        run(name, (full, deep), selftest=True)
+
+
 def test_failed_init_is_reported(backend: str) -> None:
     with pytest.raises(RunError, match=r"ended with 3, the model's init failed"):
         run(backend, ("DOUBLE_INIT=TQ_ERROR_NO_ARENA",))

@@ -27,6 +27,7 @@ _CODES = {
     2: "the harness could not read or write its files",
     3: "the model's init failed",
     4: "this machine cannot count instructions",
+    5: "the stack ran into the data below it",
 }
 
 

@@ -60,6 +60,10 @@ uint32_t tq_port_stack_used(void) {
     return 0;
 }
 
+int tq_port_stack_intact(void) {
+    return 1;
+}
+
 void tq_port_exit(int code) {
     exit(code);
 }

@@ -32,6 +32,11 @@ uint32_t tq_port_stack_used(void) {
     return (uint32_t)((uintptr_t)&__stack_top - (uintptr_t)word);
 }
 
+int tq_port_stack_intact(void) {
+    const uint32_t *const floor = paint_floor();
+    return floor != &__stack_limit || *floor == PAINT;
+}
+
 /* volatile: none of these loops may become a call of memcpy or memset, which would use the stack
  * that is being painted. */
 static void memory_init(void) {
