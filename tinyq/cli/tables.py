@@ -64,8 +64,15 @@ def check_tables(graph: Graph, checks: Sequence[BackendCheck]) -> Iterator[Table
     """Equality per backend, and per layer and backend."""
     table = new_table(
         f"{graph.name} against the NumPy executor",
-        "backend", "machine", "inputs>", "tensors>", "codes compared>", "mismatches>", "self-test", "",
-    )  # fmt: skip
+        "backend",
+        "machine",
+        "inputs>",
+        "tensors>",
+        "codes compared>",
+        "mismatches>",
+        "self-test",
+        "",
+    )
     for check in checks:
         elements = sum(t.elements for t in check.tensors)
         table.add_row(
