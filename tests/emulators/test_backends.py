@@ -53,7 +53,8 @@ def test_stack_that_runs_into_the_data_is_reported(name: str) -> None:
     skip_unless(name)
     full = "DOUBLE_BALLAST=14500"
     assert run(name, (full,), selftest=True).selftest == 0
-    deep = "DOUBLE_BREAK=volatile char a[1900]; for (int i = 0; i < 1900; i++) { a[i] = 0; (void)a[i]; }"
+    fill = "for (int i = 0; i < 1900; i++) { a[i] = 0; (void)a[i]; }"
+    deep = f"DOUBLE_BREAK=volatile char a[1900]; {fill}"
     with pytest.raises(RunError, match="ended with 5, the stack ran into the data"):
         run(name, (full, deep), selftest=True)
 
