@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import every_op_graph
 from h5_models import small_h5
 
 from tinyq import __version__, backends, executor
-from tinyq.archive import load_graph
+from tinyq.archive import load_graph, save_graph
 from tinyq.backends import NumpyBackend
 from tinyq.certificate import selftest_crcs
 from tinyq.emulators import BACKENDS as EMULATORS
@@ -235,3 +236,26 @@ def test_export_takes_a_keras_model(cli: Any, tmp_path: Path, data: Path) -> Non
     result = cli("export", keras, "-o", tmp_path / "out", "--name", "net", "--data", data)
     assert result.code == 0
     assert (tmp_path / "out" / "net" / "include" / "net.h").is_file()
+
+
+def test_run_with_several_inputs_and_outputs(cli: Any, tmp_path: Path) -> None:
+    graph = every_op_graph(1)
+    save_graph(graph, tmp_path / "m.tq")
+    rng = np.random.default_rng(0)
+    raw = [rng.normal(size=(4, *graph.tensors[n].shape)) * 8 for n in graph.inputs]
+    np.savez(tmp_path / "d.npz", x0=raw[0], x1=raw[1])
+    result = cli("run", tmp_path / "m.tq", "--data", tmp_path / "d.npz", json_file=True)
+    expected = executor.run(graph, executor.quantize_inputs(graph, raw))
+    assert [t["name"] for t in result.json["output_tensors"]] == list(graph.outputs)
+    for sample, entry in enumerate(result.json["outputs"]):
+        assert entry == [expected[name][sample].tolist() for name in graph.outputs]
+    assert (result.json["accuracy"], result.json["mse"]) == (None, None)
+
+
+def test_json_outputs_are_bounded(
+    cli: Any, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinyq.cli.check.MAX_JSON_CODES", 7)
+    result = cli("run", model, "--data", data, json_file=True)
+    assert len(result.json["outputs"]) == 2
+    assert (result.json["outputs_complete"], result.json["count"]) == (False, 6)
