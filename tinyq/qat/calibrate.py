@@ -21,7 +21,7 @@ from tinyq.qat.folded import FoldedLayer
 from tinyq.qat.links import OwnerLayer, QuantLayer
 
 #: values of one tensor that the exponent search looks at
-MAX_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 200_000
 #: samples that calibration runs on at once
 MAX_SAMPLES: Final = 512
 #: below every real exponent, so that layers not calibrated yet do not weigh in their group

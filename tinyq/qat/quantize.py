@@ -117,8 +117,8 @@ def _check_quantized(model: Any) -> None:
 
 def _check_copies(source: Any, quantized: Any) -> None:
     """Every trained array of the source must have arrived: tfmot copies by name, silently."""
-    wanted = _arrays(source)
-    copied = sum(1 for array in wanted if any(_equal(array, got) for got in _arrays(quantized)))
+    wanted, present = _arrays(source), _arrays(quantized)
+    copied = sum(1 for array in wanted if any(_equal(array, got) for got in present))
     if copied != len(wanted):
         raise UnsupportedError(
             f"{len(wanted) - copied} of {len(wanted)} weight arrays of '{source.name}' were not "

@@ -142,7 +142,9 @@ def kmeans_with_zero(x: FloatArray, weight: FloatArray, size: int) -> FloatArray
     Lloyd iterations end in local minima, so they start from quantiles, from a uniform grid and
     from the two mixed half and half; the least squared error wins.
     """
-    grid = np.linspace(x.min(), x.max(), size)
+    order = np.argsort(x)
+    x, weight = x[order], weight[order]
+    grid = np.linspace(x[0], x[-1], size)
     quantiles = np.quantile(x, (np.arange(size) + 0.5) / size)
     starts = (quantiles, grid, (grid + quantiles) / 2)
     found = [_lloyd(x, weight, start) for start in starts]
@@ -151,12 +153,15 @@ def kmeans_with_zero(x: FloatArray, weight: FloatArray, size: int) -> FloatArray
 
 
 def _lloyd(x: FloatArray, weight: FloatArray, start: FloatArray) -> FloatArray:
+    """Lloyd iterations over sorted ``x``: sums of clusters are differences of running sums."""
+    mass = np.concatenate([[0.0], np.cumsum(weight)])
+    moment = np.concatenate([[0.0], np.cumsum(weight * x)])
     centres = _with_zero(start)
     for _ in range(LLOYD_ITERATIONS):
-        index = np.searchsorted((centres[1:] + centres[:-1]) / 2, x)
-        total = np.bincount(index, weight, len(centres))
-        mean = np.bincount(index, weight * x, len(centres)) / np.maximum(total, 1e-300)
-        moved = np.where(total > 0, mean, centres)
+        cuts = np.searchsorted(x, (centres[1:] + centres[:-1]) / 2, side="right")
+        bounds = np.concatenate([[0], cuts, [len(x)]])
+        total, sums = np.diff(mass[bounds]), np.diff(moment[bounds])
+        moved = np.where(total > 0, sums / np.maximum(total, 1e-300), centres)
         moved[np.argmin(np.abs(centres))] = 0.0
         moved = np.sort(moved)
         if np.array_equal(moved, centres):
