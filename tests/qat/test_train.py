@@ -10,9 +10,10 @@ import pytest
 import tf_keras
 
 import tinyq.qat as qat
-from tinyq.errors import UnsupportedError
+from tinyq import executor
+from tinyq.errors import DataError, UnsupportedError
 from tinyq.qat.quantize import variables_by_group
-from tinyq.qat.train import _Trainer
+from tinyq.qat.train import LOSSES, _Trainer
 
 L = tf_keras.layers
 
@@ -83,7 +84,7 @@ def test_variables_fall_into_their_groups(lut_model: Any) -> None:
 
 def test_rates_follow_the_schedule(lut_model: Any) -> None:
     config = qat.TrainConfig(epochs=10, batch_size=10)
-    trainer = _Trainer(lut_model, config, True, 100)
+    trainer = _Trainer(lut_model, config, LOSSES["classes"], 100)
     assert trainer.rates() == {"weight": 1e-3, "scale": 1e-2, "table": 0.2}
     trainer.done = 50
     halfway = trainer.rates()
@@ -102,6 +103,32 @@ def test_autoencoder_reconstructs_without_labels() -> None:
     model = qat.quantize(tf_keras.Model(inputs, y), qat.preset("w8a8"), x)
     losses = qat.train(model, x, None, qat.TrainConfig(epochs=6, learning_rate=5e-2))
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_sigmoid_learns_flags() -> None:
+    x, y = blobs()
+    inputs = L.Input((4, 4, 1), name="image")
+    z = L.Dense(1, activation="sigmoid", name="right")(L.Flatten(name="flat")(inputs))
+    model = qat.quantize(tf_keras.Model(inputs, z), qat.preset("w8a8"), x)
+    qat.train(model, x, y, qat.TrainConfig(epochs=8, batch_size=32, learning_rate=5e-2))
+    assert ((model.predict(x, verbose=0)[:, 0] > 0.5) == y).all()
+    with pytest.raises(DataError, match="0 or 1"):
+        qat.train(model, x, y + 1)
+    with pytest.raises(DataError, match="one flag"):
+        qat.train(model, x, np.stack([y, y], 1))
+
+
+def test_keras_fit_trains_it_too() -> None:
+    x, y = blobs(32)
+    model = qat.quantize(classifier(), qat.preset("w4a8"), x)
+    before = model.get_layer("conv").kernel.numpy()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, y, epochs=1, verbose=0)
+    assert not np.array_equal(before, model.get_layer("conv").kernel.numpy())
+    graph = qat.to_graph(model)
+    expected = executor.run(graph, executor.quantize_inputs(graph, [x]))
+    for name, codes in qat.tensor_codes(model, x).items():
+        assert np.array_equal(codes, expected[name])
 
 
 def test_several_outputs_are_refused() -> None:

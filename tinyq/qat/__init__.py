@@ -6,7 +6,9 @@
     graph = to_graph(model, "net")
 
 ``tensor_codes(model, x)`` gives what the Keras model computes, by the graph's tensor names.
-Importing this package imports TensorFlow.
+Equality holds on a CPU, in eager mode, in graphs and in ``predict``; XLA may change the last bit of
+a folded weight, and a GPU the order and precision of sums.  Importing this package imports
+TensorFlow.
 """
 
 from __future__ import annotations

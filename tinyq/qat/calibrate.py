@@ -89,8 +89,9 @@ def _make_signed(layer: QuantLayer) -> None:
 
 def calibrate(model: Any, data: Any) -> None:
     """Set every exponent and table from the trained weights and ``data`` (see ``quantize``)."""
-    arrays = [x[:MAX_SAMPLES] for x in check_inputs(model, data)]
-    _input_signs(model, arrays)
+    every = check_inputs(model, data)
+    _input_signs(model, every)
+    arrays = [x[:MAX_SAMPLES] for x in every]
     for layer in quant_layers(model):
         if isinstance(layer, OwnerLayer):
             layer.activation_quantizer.set_exponent(UNSET_EXPONENT, layer.activation_variables)

@@ -35,6 +35,7 @@ def quantize(model: Any, config: QuantConfig, data: Any) -> Any:
 
     Returns:
         a functional ``tf_keras.Model``.  Its variables are copies; ``model`` is unchanged.
+        Regularizers, constraints and the compiled state of ``model`` are left behind.
 
     Raises:
         UnsupportedError: a layer that cannot be trained quantized.

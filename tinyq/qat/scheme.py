@@ -66,8 +66,7 @@ class LayerConfig(quantize_config.QuantizeConfig):
 
     Attributes:
         weights, scale, scale_learning: see ``QuantConfig``.
-        bits, signed: of the layer's output; ``signed`` is what it may be before an activation
-            that makes it non-negative is folded in.
+        bits: of the layer's output; its sign follows from the structure.
         rounding: of the requantization.
         source: name of the user's layer.
     """

@@ -5,8 +5,9 @@ Adam moves kernels, biases and norms; exponents (theta) and tables have rates of
 they are measured in powers of two and in codes.  Exponents freeze late and before the end, so that
 the weights settle on them; batch statistics, where they are used at all, freeze first.
 
-The loss is cross-entropy of the logits (a final softmax or sigmoid is left out while training), or
-the squared error of the reconstructed input where there are no labels.
+The loss is cross-entropy of the logits: of classes, or of independent flags where the model ends in
+a sigmoid (softmax and sigmoid themselves are left out while training).  Without labels it is the
+squared error of the reconstructed input.
 
 Absent on purpose: augmentation, distributed training, Keras' ``fit`` (it works on these models too,
 but knows neither the rates nor the freezes).
@@ -27,7 +28,7 @@ import tf_keras
 from tinyq.errors import DataError, UnsupportedError
 from tinyq.qat.calibrate import check_inputs, legalize, quant_layers
 from tinyq.qat.config import TrainConfig
-from tinyq.qat.elementwise import UnitLayer
+from tinyq.qat.elementwise import QuantSigmoid, UnitLayer
 from tinyq.qat.folded import FoldedLayer
 from tinyq.qat.quantize import variables_by_group
 
@@ -61,7 +62,8 @@ def train(
     Args:
         model: what ``quantize`` returned; one input and one output.
         x: float32 ``[N, ...]`` as the model sees them.
-        y: int labels ``[N]``; None trains the model to reconstruct ``x``.
+        y: class numbers ``[N]``, or 0/1 flags ``[N, K]`` for a model that ends in K sigmoids;
+            None trains the model to reconstruct ``x``.
         config: schedule; ``progress``: called after each step.
 
     Returns:
@@ -74,13 +76,12 @@ def train(
     config = config or TrainConfig()
     inputs, targets = _check_data(model, x, y)
     tf_keras.utils.set_random_seed(config.seed)
-    trainer = _Trainer(model, config, targets is not None, len(inputs))
+    trainer = _Trainer(model, config, LOSSES[_loss_name(model, y)], len(inputs))
     losses = []
     for epoch in range(config.epochs):
         total = []
         for batch in _batches(len(inputs), config, epoch):
-            goal = inputs[batch] if targets is None else targets[batch]
-            total.append(trainer.step(inputs[batch], goal))
+            total.append(trainer.step(inputs[batch], targets[batch]))
             if progress is not None:
                 progress(trainer.progress(epoch + 1, total[-1]))
         legalize(model)
@@ -106,31 +107,79 @@ def logits_model(model: Any) -> Any:
     return tf_keras.Model(model.inputs, tensor)
 
 
+def _squared_error(output: Any, goal: Any) -> Any:
+    return tf.math.squared_difference(output, goal)
+
+
+def _class_entropy(output: Any, goal: Any) -> Any:
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(goal, output)
+
+
+def _flag_entropy(output: Any, goal: Any) -> Any:
+    return tf.nn.sigmoid_cross_entropy_with_logits(goal, output)
+
+
+#: loss of each sample (and element), averaged by the trainer
+LOSSES: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "reconstruction": _squared_error,
+    "classes": _class_entropy,
+    "flags": _flag_entropy,
+}
+
+
+def _loss_name(model: Any, y: Any) -> str:
+    if y is None:
+        return "reconstruction"
+    ends = isinstance(model.outputs[0]._keras_history.layer, QuantSigmoid)
+    return "flags" if ends else "classes"
+
+
 def _check_data(
     model: Any, x: Any, y: Any
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | npt.NDArray[np.int64]]:
+    """Inputs and what the loss compares the output with."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UnsupportedError(
             f"'{model.name}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
             "train() needs one of each: use Keras' fit"
         )
     (inputs,) = check_inputs(model, x)
-    if y is None:
-        shape = tuple(logits_model(model).outputs[0].shape[1:])
+    shape = tuple(model.outputs[0].shape[1:])
+    kind = _loss_name(model, y)
+    if kind == "reconstruction":
         if shape != inputs.shape[1:]:
             raise DataError(
                 f"without labels the model must reconstruct its input {inputs.shape[1:]}, but its "
                 f"output is {shape}; give labels"
             )
-        return inputs, None
+        return inputs, inputs
     labels = np.asarray(y)
-    classes = int(model.outputs[0].shape[-1])
-    if labels.shape[:1] != inputs.shape[:1] or labels.size != len(inputs):
-        raise DataError(f"{len(inputs)} samples but labels of shape {labels.shape}; need one each")
+    return inputs, (_flags if kind == "flags" else _classes)(labels, len(inputs), shape)
+
+
+def _classes(labels: npt.NDArray[Any], count: int, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    if labels.shape[:1] != (count,) or labels.size != count or len(shape) != 1:
+        raise DataError(
+            f"{count} samples, labels of shape {labels.shape} and outputs of shape {shape}; give "
+            "one class number for each sample"
+        )
     flat = labels.reshape(-1)
-    if not np.array_equal(flat, np.floor(flat)) or flat.min() < 0 or flat.max() >= classes:
-        raise DataError(f"labels {flat.min()}..{flat.max()} are no classes 0..{classes - 1}")
-    return inputs, flat.astype(np.int64)
+    if not np.array_equal(flat, np.floor(flat)) or flat.min() < 0 or flat.max() >= shape[0]:
+        raise DataError(f"labels {flat.min()}..{flat.max()} are no classes 0..{shape[0] - 1}")
+    return flat.astype(np.int64)
+
+
+def _flags(labels: npt.NDArray[Any], count: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    if labels.size == count and shape != (1,):
+        return np.eye(shape[0], dtype=np.float32)[_classes(labels, count, shape)]
+    if labels.shape[:1] != (count,) or labels.size != count * int(np.prod(shape)):
+        raise DataError(
+            f"{count} samples, labels of shape {labels.shape} and sigmoids of shape {shape}; give "
+            "one flag for each sigmoid"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise DataError(f"labels {labels.min()}..{labels.max()} of sigmoids must be 0 or 1")
+    return labels.reshape(count, *shape).astype(np.float32)
 
 
 def _batches(count: int, config: TrainConfig, epoch: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -142,11 +191,13 @@ def _batches(count: int, config: TrainConfig, epoch: int) -> Iterator[npt.NDArra
 class _Trainer:
     """Optimizers and the compiled step of one training."""
 
-    def __init__(self, model: Any, config: TrainConfig, labelled: bool, count: int) -> None:
+    def __init__(
+        self, model: Any, config: TrainConfig, loss: Callable[[Any, Any], Any], count: int
+    ) -> None:
         self.config = config
         self.model = model
         self.network = logits_model(model)
-        self.labelled = labelled
+        self.loss = loss
         self.steps = config.epochs * -(-count // config.batch_size)
         self.done = 0
         self.groups = {k: v for k, v in variables_by_group(model).items() if v}
@@ -189,17 +240,11 @@ class _Trainer:
 
     def _update(self, x: Any, goal: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = self._loss(self.network(x, training=True), goal)
-            loss = loss + sum(self.network.losses)
+            output = self.network(x, training=True)
+            loss = tf.reduce_mean(self.loss(output, goal)) + sum(self.network.losses)
         variables = [v for group in self.groups.values() for v in group]
         found = dict(zip((id(v) for v in variables), tape.gradient(loss, variables), strict=True))
         for name, group in self.groups.items():
             pairs = [(found[id(v)], v) for v in group if found[id(v)] is not None]
             self.optimizers[name].apply_gradients(pairs)
         return loss
-
-    def _loss(self, output: Any, goal: Any) -> Any:
-        if not self.labelled:
-            return tf.reduce_mean(tf.math.squared_difference(output, goal))
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(goal, output)
-        return tf.reduce_mean(losses)
