@@ -378,7 +378,8 @@ def export(
         folder: where to write; made if it does not exist.
         name: prefix of the C functions; the graph's name by default.
         format: key of ``FORMATS``.
-        core: what the code is tuned for; "generic" runs everywhere.
+        core: what the code is meant for: the environment that ``pio run`` builds.  The kernels
+            are the portable ones and run everywhere.
         compressed: ``.tflite`` only: weights of at most 16 levels stay indices (TFLM's DECODE).
 
     Returns:
@@ -400,8 +401,9 @@ def export(
         data = write_tflite(graph, "decode" if compressed else "int8")
         write_tree(Path(folder), {file: data})
         return (file,)
-    write = project.export_c if format == "c" else project.export_platformio
-    return tuple(write(graph, Path(folder), chosen))
+    if format == "platformio":
+        return project.export_platformio(graph, Path(folder), chosen, core=core)
+    return project.export_c(graph, Path(folder), chosen)
 
 
 def _check_core(core: str) -> None:

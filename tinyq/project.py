@@ -72,13 +72,18 @@ def export_c(
 
 
 def export_platformio(
-    graph: Graph, out_dir: Path | str, name: str, vector: Vector | None = None
+    graph: Graph,
+    out_dir: Path | str,
+    name: str,
+    vector: Vector | None = None,
+    core: str = "generic",
 ) -> tuple[str, ...]:
     """Write a PlatformIO project around the model, or refresh the model in an existing one.
 
     ``lib/<name>`` and ``lib/tinyq`` are always brought up to date.  Of the rest only what is
     missing is written, because it belongs to the user; in ``platformio.ini`` the model's name is
-    changed and nothing else.  Arguments, result and errors as in ``export_c``.
+    changed and, where a core is given, the environment that ``pio run`` builds by itself; nothing
+    else.  Other arguments, result and errors as in ``export_c``.
     """
     root = Path(out_dir)
     check_model_name(name)
@@ -91,19 +96,22 @@ def export_platformio(
         if not path.startswith(f"lib/{STAND_IN}/")
         and (path.startswith(f"lib/{LIBRARY}/") or not (root / path).exists())
     }
-    files["platformio.ini"] = _named(root, project["platformio.ini"], name)
+    files["platformio.ini"] = _configured(root, project["platformio.ini"], name, core)
     files.update({f"lib/{k}": text for k, text in render_model(graph, name, vector).items()})
     return _write(root, files)
 
 
-def _named(root: Path, template: bytes, name: str) -> str:
-    """``platformio.ini`` of the project, or the template's, with the model's name in [tinyq]."""
+def _configured(root: Path, template: bytes, name: str, core: str) -> str:
+    """``platformio.ini`` of the project, or the template's, with the model's name and the core."""
     path = root / "platformio.ini"
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else template.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"cannot read {path}: {error}; choose another folder with -o") from error
-    return re.sub(r"(?m)^(\[tinyq\]\s*\nname *= *).*$", rf"\g<1>{name}", text, count=1)
+    text = re.sub(r"(?m)^(\[tinyq\]\s*\nname *= *).*$", rf"\g<1>{name}", text, count=1)
+    if core == "generic":
+        return text
+    return re.sub(r"(?m)^(default_envs *= *).*$", rf"\g<1>{core}", text, count=1)
 
 
 def _read_tree(root: Path) -> dict[str, bytes]:
