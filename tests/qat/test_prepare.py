@@ -16,6 +16,7 @@ from tinyq import executor
 from tinyq.errors import DataError, InputError, ModelFileError, UnsupportedError
 from tinyq.frontends.keras import load_model
 from tinyq.qat.prepare import prepare
+from tinyq.qat.quantize import _check_copies
 
 L = tf_keras.layers
 
@@ -150,6 +151,17 @@ def test_files_of_another_kind_are_refused(tmp_path: Any) -> None:
             qat.load(path)
     with pytest.raises(ModelFileError, match=r"\.keras"):
         qat.save(None, tmp_path / "model.h5")
+
+
+def test_weights_that_were_not_copied_are_noticed() -> None:
+    prepared = prepare(make("residual"))
+    quantized = qat.apply_scheme(prepared, qat.preset("w8a8"))
+    _check_copies(prepared.model, quantized)
+    for variable in quantized.get_layer("depthwise").weights:
+        if variable.name.split("/")[-1] in ("moving_mean:0", "depthwise_kernel:0"):
+            variable.assign(variable + 1)
+    with pytest.raises(UnsupportedError, match="2 of 19 weight arrays"):
+        _check_copies(prepared.model, quantized)
 
 
 def test_overrides_and_first_last_choose_encodings() -> None:
