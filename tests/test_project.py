@@ -111,7 +111,7 @@ def test_a_file_in_the_way(export, graph: Graph, tmp_path: Path) -> None:
 
 def test_a_folder_that_nobody_may_write(graph: Graph) -> None:
     """/proc refuses new files even to root."""
-    with pytest.raises(OutputError, match="/proc/.*-o"):
+    with pytest.raises(OutputError, match=r"/proc/.*-o"):
         export_c(graph, Path("/proc/tinyq"), "net")
 
 
