@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One weighted layer: from moments of its inputs to integer weights and an integer bias."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyq.encodings import ENCODINGS, Encoding, Weights, encode_image
+from tinyq.numerics import IntArray
+from tinyq.ops import LinearOp
+from tinyq.ptq.codes import Grid, choose_codes, column_errors, corrected_target, damped
+from tinyq.ptq.grids import ExponentBounds, fit_grid, refit_levels
+from tinyq.ptq.statistics import Float64, Moments, from_columns, groups, to_columns
+
+#: A bias stays below 2**28 units of the accumulator (dead channels have tiny weights).
+BIAS_BITS: Final = 28
+_REFITS: Final = 2
+
+
+def quantize_weights(
+    op: LinearOp,
+    moments: Moments,
+    encoding: Encoding,
+    bounds: ExponentBounds,
+    per_channel: bool,
+) -> Weights:
+    """Weights of the least squared error of the layer's output on the calibration data."""
+    columns = to_columns(op.real, groups(op))
+    target = corrected_target(columns, moments.hessian, moments.cross)
+    diagonal = np.maximum(np.diagonal(moments.hessian, axis1=1, axis2=2), 0)
+    importance = diagonal + 1e-3 * diagonal.mean() + 1e-20
+    grid = fit_grid(target, importance, encoding, bounds, per_channel)
+    hessian = damped(moments.hessian)
+    values = choose_codes(target, hessian, grid)
+    if encoding.uses_table:
+        grid, values = _refit(target, hessian, grid, values)
+    return _encode(values, grid, encoding, op.weights.shape)
+
+
+def _refit(
+    target: Float64, hessian: Float64, grid: Grid, values: Float64
+) -> tuple[Grid, Float64]:
+    """Table for the codes, codes for the table, while the error falls."""
+    error = column_errors(target, values, hessian).sum()
+    for _ in range(_REFITS):
+        refitted = replace(grid, levels=refit_levels(target, values, hessian, grid))
+        candidate = choose_codes(target, hessian, refitted)
+        found = column_errors(target, candidate, hessian).sum()
+        if found >= error:
+            break
+        grid, values, error = refitted, candidate, found
+    return grid, values
+
+
+def _encode(values: Float64, grid: Grid, encoding: Encoding, shape: tuple[int, ...]) -> Weights:
+    image = from_columns(np.rint(grid.image(values)).astype(np.int64), shape)
+    exponents = grid.exponents.reshape(-1)
+    if (exponents == exponents[0]).all():
+        exponents = exponents[:1]
+    table = grid.levels.astype(np.int64) if encoding.uses_table else None
+    return encode_image(image, encoding, exponents, table)
+
+
+def integer_bias(
+    op: LinearOp, weights: Weights, moments: Moments, exponent: int
+) -> npt.NDArray[np.int32]:
+    """Bias that makes the mean of the layer's quantized output the mean of its float output.
+
+    b = W mean(x) + b_float - W^ mean(x^), rounded to units of 2**(e_x + e_w).
+
+    Args:
+        exponent: of the input tensor, e_x.
+    """
+    count = groups(op)
+    wanted = _mean_output(to_columns(op.real, count), moments.mean_float) + op.bias
+    given = _mean_output(to_columns(weights.real(), count), moments.mean_quantized)
+    units = np.ldexp(wanted - given, -(exponent + weights.exponents_per_channel()))
+    limit = 2 ** (BIAS_BITS + 1)
+    return np.clip(np.rint(units), -limit, limit).astype(np.int32)
+
+
+def _mean_output(columns: Float64, mean: Float64) -> Float64:
+    """sum_k mean[g, k] * columns[g, k, m], as ``[O]``."""
+    return np.einsum("gk,gkm->gm", mean, columns).reshape(-1)
+
+
+def least_bias_exponents(bias: npt.NDArray[np.floating[npt.NBitBase]], exponent: int) -> IntArray:
+    """Smallest weight exponents ``[O]`` with |bias| <= 2**28 units, for input exponent e_x."""
+    magnitude = np.abs(bias.astype(np.float64))
+    mantissa, power = np.frexp(magnitude)
+    needed = np.where(mantissa == 0.5, power - 1, power) - BIAS_BITS - exponent
+    return np.where(magnitude > 0, needed, -(2**15)).astype(np.int64)
+
+

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Post-training quantization: float graph and calibration data in, integer graph out.
+
+1. Channels with negligible weights are set to zero (``negligible``).
+2. Types and exponents of all activations are chosen from the float network (``activations``).
+3. Layer by layer, in order: moments of the float and of the quantized input (``statistics``), a
+   target corrected for the quantized input, levels and exponents (``grids``), codes (``codes``),
+   bias (``layer``).  The quantized input is what the integer executor computes, to the bit.
+4. On request, activation exponents are searched in the bit-exact model (``search``).
+
+A layer that is called several times is quantized at its first call; every call keeps a bias of its
+own, because its input may have another exponent.
+
+Absent on purpose: labels, training, equalization across layers (it hurts table weights).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyq.encodings import ENCODINGS, Weights
+from tinyq.errors import GraphError
+from tinyq.graph import Graph, Node, validate
+from tinyq.ops import BatchNorm, LinearOp
+from tinyq.progress import Progress, silent
+from tinyq.ptq.activations import plan_tensors
+from tinyq.ptq.config import PtqConfig, layer_encodings
+from tinyq.ptq.grids import ExponentBounds, Int64
+from tinyq.ptq.layer import integer_bias, least_bias_exponents, quantize_weights
+from tinyq.ptq.negligible import zero_negligible
+from tinyq.ptq.observe import BATCH, Array, Inputs, check_calibration, observe
+from tinyq.ptq.statistics import groups, measure
+from tinyq.numerics import MAX_SHIFT
+from tinyq.tensors import Tensor
+
+
+def quantize(
+    graph: Graph,
+    calibration: Mapping[str, Array],
+    config: PtqConfig = PtqConfig(),
+    progress: Progress = silent,
+) -> Graph:
+    """Quantize a float graph.
+
+    Args:
+        graph: after ``passes.FLOAT_PIPELINE``: no batch normalization left.
+        calibration: what the model sees (after preprocessing), float ``[N, *shape]`` by the name of
+            each input; 100 to 300 samples do.
+        config: what to make of it.
+        progress: told the name of each layer.
+
+    Returns:
+        The integer graph, with the names of the float graph's nodes and tensors.
+
+    Raises:
+        DataError: calibration data of a wrong shape, count or value.
+        InputError: an option that does not fit the model.
+        UnsupportedError: no integer form exists.
+        GraphError: the graph is not a float graph without batch normalization.
+    """
+    _check_graph(graph)
+    inputs = check_calibration(graph, calibration)
+    encodings = layer_encodings(graph, config)
+    rng = np.random.default_rng(config.seed)
+    zeroed = 0
+    if config.zero_negligible:
+        graph, zeroed = zero_negligible(graph, inputs, config.negligible_threshold)
+    seen = observe(graph, inputs, rng)
+    tensors = plan_tensors(graph, seen, encodings, config.clips_activations)
+    run = _Run(graph, tensors, encodings, config, rng)
+    nodes = run.nodes(inputs, progress)
+    meta = {**graph.meta, **_facts(config, inputs, zeroed)}
+    return validate(replace(graph, tensors=tensors, nodes=nodes, meta=meta))
+
+
+def _check_graph(graph: Graph) -> None:
+    if not graph.is_float:
+        raise GraphError(f"'{graph.name}' is quantized already")
+    for node in graph.nodes:
+        if isinstance(node.op, BatchNorm):
+            raise GraphError(f"layer '{node.label}': fold batch normalization before quantization")
+
+
+def _facts(config: PtqConfig, inputs: Inputs, zeroed: int) -> dict[str, str]:
+    overrides = ", ".join(f"{pattern}={name}" for pattern, name in config.overrides.items())
+    return {
+        "quantization": "ptq",
+        "weights": config.weights,
+        "overrides": overrides,
+        "first_last": config.first_last,
+        "per_channel": str(config.per_channel).lower(),
+        "calibration_samples": str(len(next(iter(inputs.values())))),
+        "zeroed_channels": str(zeroed),
+    }
+
+
+@dataclass
+class _Run:
+    """The walk over the graph; both networks' values live until their last reader is done."""
+
+    graph: Graph
+    tensors: Mapping[str, Tensor]
+    encodings: Mapping[str, str]
+    config: PtqConfig
+    rng: np.random.Generator
+    floats: dict[str, Array] = field(default_factory=dict)
+    codes: dict[str, Array] = field(default_factory=dict)
+    weights: dict[str, Weights] = field(default_factory=dict)
+
+    def nodes(self, inputs: Inputs, progress: Progress) -> tuple[Node, ...]:
+        """All nodes in integer form."""
+        for name, x in inputs.items():
+            self.floats[name] = x
+            self.codes[name] = self.tensors[name].quantize(x)
+        last = {name: i for i, node in enumerate(self.graph.nodes) for name in node.inputs}
+        done = []
+        for index, node in enumerate(self.graph.nodes):
+            progress(node.label, index, len(self.graph.nodes))
+            quantized = self.quantized(node)
+            self.advance(node, quantized)
+            for name in {*node.inputs, node.output}:
+                if last.get(name, index) <= index:
+                    del self.floats[name], self.codes[name]
+            done.append(quantized)
+        progress(self.graph.name, len(done), len(done))
+        return tuple(done)
+
+    def quantized(self, node: Node) -> Node:
+        """The node in integer form."""
+        op = node.op
+        if not isinstance(op, LinearOp):
+            return node
+        (name,) = node.inputs
+        tensor = self.tensors[name]
+        moments = measure(op, self.floats[name], self.codes[name], tensor, self.config.rows, self.rng)
+        key = weights_key(node)
+        if key not in self.weights:
+            encoding = ENCODINGS[self.encodings[node.name]]
+            self.weights[key] = quantize_weights(
+                op, moments, encoding, self.bounds(node), self.config.per_channel
+            )
+        weights = self.weights[key]
+        bias = integer_bias(op, weights, moments, tensor.exponent)
+        return replace(
+            node, op=replace(op, weights=weights, bias=bias, rounding=self.config.rounding)
+        )
+
+    def bounds(self, node: Node) -> ExponentBounds:
+        """Limits of the weight exponents over all calls of the layer."""
+        key, low, high = weights_key(node), [], []
+        for call, op in self.graph.linear_nodes():
+            if weights_key(call) == key:
+                e_x = self.tensors[call.inputs[0]].exponent
+                shift = self.tensors[call.output].exponent - e_x
+                high.append(shift)
+                low.append(np.maximum(least_bias_exponents(op.bias, e_x), shift - MAX_SHIFT))
+                count = groups(op)
+        return ExponentBounds(np.max(low, axis=0).reshape(count, -1), min(high))
+
+    def advance(self, node: Node, quantized: Node) -> None:
+        """Compute the node's output in both networks."""
+        ins, out = [self.tensors[name] for name in node.inputs], self.tensors[node.output]
+        self.floats[node.output] = _in_batches(
+            node.op.evaluate_float, [self.floats[name] for name in node.inputs]
+        )
+        self.codes[node.output] = _in_batches(
+            lambda xs: quantized.op.evaluate(xs, ins, out).astype(out.numpy_dtype),
+            [self.codes[name] for name in node.inputs],
+        )
+
+
+def weights_key(node: Node) -> str:
+    """Equal for the calls of one layer: its name and its float weights."""
+    weights = np.ascontiguousarray(node.op.weights) if isinstance(node.op, LinearOp) else b""
+    return f"{node.label} {hashlib.sha256(weights).hexdigest()}"
+
+
+def _in_batches(function: Callable[[Sequence[Array]], Array], xs: Sequence[Array]) -> Array:
+    """``function`` over slices of samples, which bounds what it allocates."""
+    count = len(xs[0])
+    parts = [function([x[i : i + BATCH] for x in xs]) for i in range(0, count, BATCH)]
+    return np.concatenate(parts)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a layer sees: its weights as columns, its input patches, their moments.
+
+Every weighted operator is a set of G independent linear maps: with patches ``x [R, K]`` of group g
+it computes ``x @ W[g]``, ``W [G, K, M]``.  Convolution and dense layers are one group of M = O
+outputs; a depthwise convolution has a group for each input channel with M = depth multiplier.
+Output channel o is column ``(o // M, o % M)``.
+
+Moments of the patches of the float network (x) and of the quantized one (x^), both centred:
+H = cov(x^, x^), C = cov(x^, x); the means are taken over *all* positions, borders included, so that
+the bias correction is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyq.errors import UnsupportedError
+from tinyq.numerics import FloatArray
+from tinyq.ops import Conv2D, Dense, DepthwiseConv2D, LinearOp
+from tinyq.ops.windows import pad, shifted, window_shape, windows
+from tinyq.tensors import Tensor
+
+Float64 = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second moments ``[G, K, K]`` and means ``[G, K]`` of a layer's patches, in real units."""
+
+    hessian: Float64
+    cross: Float64
+    mean_float: Float64
+    mean_quantized: Float64
+
+
+def groups(op: LinearOp) -> int:
+    """Number of independent maps G."""
+    return op.weights.shape[0] // op.multiplier if isinstance(op, DepthwiseConv2D) else 1
+
+
+def to_columns(values: Array, count: int) -> Float64:
+    """Weights ``[O, ...]`` as float64 columns ``[G, K, M]``."""
+    channels = values.shape[0]
+    columns = values.reshape(count, channels // count, -1).swapaxes(1, 2)
+    return np.ascontiguousarray(columns, np.float64)
+
+
+def from_columns(columns: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of ``to_columns``."""
+    return np.ascontiguousarray(columns.swapaxes(1, 2)).reshape(shape)
+
+
+def measure(
+    op: LinearOp, x: FloatArray, codes: Array, tensor: Tensor, rows: int, rng: np.random.Generator
+) -> Moments:
+    """Moments of a layer's inputs.
+
+    Args:
+        op: the layer with float weights.
+        x: its input in the float network, ``[N, *shape]``.
+        codes: the same input in the integer network, described by ``tensor``.
+        rows: most patches used for the covariances, chosen by ``rng`` over samples and positions.
+    """
+    sample = _sampler(op, x.shape, rows, rng)
+    scale = float(np.ldexp(1.0, tensor.exponent))
+    floats = _centred(sample(x))
+    quantized = _centred(sample(codes)) * np.float32(scale)
+    transposed = quantized.swapaxes(1, 2)
+    count = quantized.shape[1]
+    return Moments(
+        (transposed @ quantized).astype(np.float64) / count,
+        (transposed @ floats).astype(np.float64) / count,
+        mean_patch(op, x),
+        mean_patch(op, codes) * scale,
+    )
+
+
+def _centred(patches: Array) -> npt.NDArray[np.float32]:
+    values = patches.astype(np.float32)
+    return values - values.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
+
+
+def _sampler(
+    op: LinearOp, shape: tuple[int, ...], rows: int, rng: np.random.Generator
+) -> Callable[[Array], Array]:
+    """A function from an input ``[N, *shape]`` to the same random patches ``[G, R, K]`` of it."""
+    if isinstance(op, Dense):
+        chosen = _choose(shape[0], rows, rng)
+        return lambda x: x[chosen][None]
+    if not isinstance(op, Conv2D | DepthwiseConv2D):
+        raise UnsupportedError(f"{type(op).__name__} has no rule for calibration statistics")
+    height, width = window_shape(shape[1:], op.kernel, op.strides, op.padding)
+    chosen = _choose(shape[0] * height * width, rows, rng)
+    where = np.unravel_index(chosen, (shape[0], height, width))
+
+    def convolution(x: Array) -> Array:
+        return windows(x, op.kernel, op.strides, op.padding)[where].reshape(1, len(chosen), -1)
+
+    def depthwise(x: Array) -> Array:
+        patches = windows(x, op.kernel, op.strides, op.padding)[where]
+        return patches.reshape(len(chosen), -1, patches.shape[-1]).transpose(2, 0, 1)
+
+    return convolution if isinstance(op, Conv2D) else depthwise
+
+
+def _choose(total: int, rows: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    if total <= rows:
+        return np.arange(total)
+    return np.sort(rng.choice(total, rows, replace=False))
+
+
+def mean_patch(op: LinearOp, x: Array) -> Float64:
+    """Mean of all patches of ``x``, float64 ``[G, K]``; exact for integer codes."""
+    if not isinstance(op, Conv2D | DepthwiseConv2D):
+        return x.mean(0, dtype=np.float64)[None]
+    out = window_shape(x.shape[1:], op.kernel, op.strides, op.padding)
+    # Summing over the samples first leaves one small image; the windows slide over that.
+    image = pad(x.sum(0, dtype=np.float64)[None], op.padding)
+    sums = [
+        shifted(image, (ky, kx), out, op.strides).sum((0, 1, 2))
+        for ky in range(op.kernel[0])
+        for kx in range(op.kernel[1])
+    ]
+    means = np.stack(sums) / (len(x) * out[0] * out[1])
+    return means.T if isinstance(op, DepthwiseConv2D) else means.reshape(1, -1)
