@@ -12,7 +12,7 @@ import tf_keras
 
 from tinyq.encodings import ENCODINGS
 from tinyq.errors import InputError
-from tinyq.quantizers import Activation, Lut, Uniform, scales, weight_quantizer
+from tinyq.quantizers import Activation, LayerSpec, Lut, Uniform, scales, weight_quantizer
 from tinyq.quantizers.lut import fit_table, kmeans_with_zero, nearest
 
 SHAPE = (3, 3, 4, 8)
@@ -181,7 +181,7 @@ def test_activation(bits: int, signed: bool) -> None:
 
 @pytest.mark.parametrize("encoding", ["int8", "int4", "int3", "int2", "lut4", "lut3", "lut2"])
 def test_factory_and_serialization(encoding: str) -> None:
-    quantizer = weight_quantizer(encoding, "per_tensor", "mse", (-2, -1))
+    quantizer = weight_quantizer(LayerSpec(encoding, "per_tensor", "mse"), (-2, -1))
     assert quantizer.encoding == encoding in ENCODINGS
     config = tf_keras.utils.serialize_keras_object(quantizer)
     assert tf_keras.utils.deserialize_keras_object(config) == quantizer
@@ -192,11 +192,11 @@ def test_factory_and_serialization(encoding: str) -> None:
 
 def test_refused_options() -> None:
     for make in (
-        lambda: weight_quantizer("int7"),
-        lambda: weight_quantizer("lut8"),
-        lambda: weight_quantizer("what4"),
-        lambda: weight_quantizer("int8", "per_row"),
-        lambda: weight_quantizer("int8", "per_tensor", "guess"),
+        lambda: weight_quantizer(LayerSpec("int7")),
+        lambda: weight_quantizer(LayerSpec("lut8")),
+        lambda: weight_quantizer(LayerSpec("what4")),
+        lambda: weight_quantizer(LayerSpec("int8", "per_row")),
+        lambda: weight_quantizer(LayerSpec("int8", "per_tensor", "guess")),
         lambda: Uniform(5),
         lambda: Lut(8),
         lambda: Activation(9),

@@ -1,50 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to train: encodings, scales, widths; and how: rates and schedule.  Presets by name."""
+"""What to train: a specification for every layer; and how: rates and schedule.  Presets by name.
+
+A layer's options come from, in this order: the first override whose pattern matches its name, the
+rules for outer and standalone layers, the configuration itself.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from tinyq.errors import InputError
+from tinyq.quantizers.spec import LayerSpec
 
 FIRST_LAST: Final = ("same", "int8")
 #: folded batch normalizations that stand alone have few weights: always 8 bits
 STANDALONE_ENCODING: Final = "int8"
+_LAYER_OPTIONS: Final = tuple(f.name for f in fields(LayerSpec))
+
+Override = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class QuantConfig:
-    """How a model is quantized.
+class QuantConfig(LayerSpec):
+    """How a model is quantized: what layers have in common, and where they differ.
 
-    Attributes:
-        weights: encoding of the weights, key of ``encodings.ENCODINGS``.
-        scale: "per_channel" or "per_tensor" exponents of the weights.
-        scale_learning: "tqt" learns exponents, "mse" and "minmax" choose them once.
+    Attributes (besides those of ``LayerSpec``):
         first_last: "same", or "int8" for the first and last layer with weights.
-        activation_bits: 2..8 bits of layer outputs.
         input_bits, output_bits: of the model's input and of its last layers.
-        rounding: of convolution and dense layers, "tflite" or "half_up".
-        overrides: encoding by pattern of the user's layer name (``fnmatch``); the first match wins.
+        overrides: by pattern of the user's layer name (``fnmatch``), an encoding or a mapping from
+            options of ``LayerSpec`` to values; the first match wins, the rest stays as configured.
     """
 
-    weights: str = "int8"
-    scale: str = "per_channel"
-    scale_learning: str = "tqt"
     first_last: str = "same"
-    activation_bits: int = 8
     input_bits: int = 8
     output_bits: int = 8
-    rounding: str = "tflite"
-    overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    overrides: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.first_last not in FIRST_LAST:
             raise InputError(f"first_last='{self.first_last}' is unknown; use same or int8")
-        if self.rounding not in ("tflite", "half_up"):
-            raise InputError(f"rounding='{self.rounding}' is unknown; use tflite or half_up")
+        for pattern, override in self.overrides.items():
+            self._overridden(pattern, override)
+
+    def base(self) -> LayerSpec:
+        """The options of a layer that nothing else is said about."""
+        return LayerSpec(**{name: getattr(self, name) for name in _LAYER_OPTIONS})
+
+    def _overridden(self, pattern: str, override: Override) -> dict[str, Any]:
+        """The options that an override sets, checked."""
+        options = {"weights": override} if isinstance(override, str) else dict(override)
+        try:
+            check_keys("option", options, _LAYER_OPTIONS)
+            replace(self.base(), **options)
+        except InputError as error:
+            raise InputError(f"override '{pattern}': {error}") from error
+        return options
+
+
+@dataclass(frozen=True)
+class Role:
+    """A layer's place: first or last with weights, last of all, a batch norm on its own."""
+
+    outer: bool = False
+    final: bool = False
+    standalone: bool = False
+
+
+def layer_spec(config: QuantConfig, source: str, role: Role) -> LayerSpec:
+    """The specification of the user's layer ``source``."""
+    spec = config.base()
+    if role.final:
+        spec = replace(spec, activation_bits=config.output_bits)
+    if role.standalone or (role.outer and config.first_last == "int8"):
+        spec = replace(spec, weights=STANDALONE_ENCODING, method="")
+    for pattern, override in config.overrides.items():
+        if fnmatch.fnmatchcase(source, pattern):
+            return replace(spec, **config._overridden(pattern, override))
+    return spec
+
+
+def check_keys(what: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """InputError for a key that is not one of ``known``."""
+    for key in given:
+        if key not in known:
+            raise InputError(f"{what} '{key}' is unknown; choose from {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +123,7 @@ class TrainConfig:
                 raise InputError(f"{name}={getattr(self, name)} is no fraction from 0 to 1")
 
 
+#: w<bits>a<bits>_<method>: options of ``QuantConfig``
 PRESETS: Final[Mapping[str, QuantConfig]] = MappingProxyType(
     {
         "w8a8": QuantConfig("int8"),

@@ -6,7 +6,6 @@ prepare -> annotate -> tfmot's quantize_apply(Scheme) -> check the copies -> sig
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ import tf_keras
 
 from tinyq.errors import UnsupportedError
 from tinyq.qat.calibrate import calibrate, resolve_signs
-from tinyq.qat.config import STANDALONE_ENCODING, QuantConfig
+from tinyq.qat.config import QuantConfig, Role, layer_spec
 from tinyq.qat.links import TRANSPARENT, QuantLayer
 from tinyq.qat.prepare import Prepared, prepare
 from tinyq.qat.scheme import LayerConfig, Scheme
@@ -69,27 +68,16 @@ def _annotate(prepared: Prepared, config: QuantConfig) -> Any:
     final = _final_layers(prepared.model)
 
     def wrap(layer: Any) -> Any:
-        source = prepared.sources[layer.name]
-        own = LayerConfig(
-            weights=_encoding(layer, source, layer.name in outer, config),
-            scale=config.scale,
-            scale_learning=config.scale_learning,
-            bits=config.output_bits if layer.name in final else config.activation_bits,
-            rounding=config.rounding,
-            source=source,
+        role = Role(
+            outer=layer.name in outer,
+            final=layer.name in final,
+            standalone=type(layer).__name__ == "BatchNormalization",
         )
+        source = prepared.sources[layer.name]
+        own = LayerConfig(layer_spec(config, source, role), source)
         return tfmot.quantization.keras.quantize_annotate_layer(layer, own)
 
     return tf_keras.models.clone_model(prepared.model, clone_function=wrap)
-
-
-def _encoding(layer: Any, source: str, outer: bool, config: QuantConfig) -> str:
-    for pattern, encoding in config.overrides.items():
-        if fnmatch.fnmatchcase(source, pattern):
-            return encoding
-    if type(layer).__name__ == "BatchNormalization":
-        return STANDALONE_ENCODING
-    return "int8" if outer and config.first_last == "int8" else config.weights
 
 
 def _final_layers(model: Any) -> set[str]:

@@ -20,6 +20,7 @@ before folding, and its output quantizer cannot know the shift.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import asdict
 from typing import Any, Final
 
 import tf_keras
@@ -50,7 +51,7 @@ from tinyq.qat.folded import (
     QuantDepthwiseConv2D,
 )
 from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D
-from tinyq.quantizers import Activation, weight_quantizer
+from tinyq.quantizers import Activation, LayerSpec, weight_quantizer
 
 Node = transforms.LayerNode
 Pattern = transforms.LayerPattern
@@ -65,35 +66,21 @@ class LayerConfig(quantize_config.QuantizeConfig):
     """How one layer is quantized; attach it with tfmot's ``quantize_annotate_layer``.
 
     Attributes:
-        weights, scale, scale_learning: see ``QuantConfig``.
-        bits: of the layer's output; its sign follows from the structure.
-        rounding: of the requantization.
+        spec: encoding, scale, widths; the sign of the output follows from the structure.
         source: name of the user's layer.
     """
 
-    def __init__(
-        self,
-        weights: str = "int8",
-        scale: str = "per_channel",
-        scale_learning: str = "tqt",
-        bits: int = 8,
-        rounding: str = "tflite",
-        source: str = "",
-    ) -> None:
-        self.weights = weights
-        self.scale = scale
-        self.scale_learning = scale_learning
-        self.bits = bits
-        self.rounding = rounding
+    def __init__(self, spec: LayerSpec | dict[str, Any] | None = None, source: str = "") -> None:
+        self.spec = LayerSpec(**spec) if isinstance(spec, dict) else spec or LayerSpec()
         self.source = source
 
     def weight_quantizer(self, channel_axes: tuple[int, ...]) -> Any:
         """A new quantizer for the layer's weights."""
-        return weight_quantizer(self.weights, self.scale, self.scale_learning, channel_axes)
+        return weight_quantizer(self.spec, channel_axes)
 
     def activation_quantizer(self) -> Activation:
         """A new quantizer for the layer's output."""
-        return Activation(self.bits, True, self.scale_learning)
+        return Activation(self.spec.activation_bits, True, self.spec.scale_learning)
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """The kernel of a folded layer and its quantizer."""
@@ -115,7 +102,7 @@ class LayerConfig(quantize_config.QuantizeConfig):
         """Nothing to replace."""
 
     def get_config(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {"spec": asdict(self.spec), "source": self.source}
 
 
 def _config(match: Any) -> LayerConfig:
@@ -165,7 +152,7 @@ class Fold(transforms.Transform):
             "weight_quantizer": own.weight_quantizer(axes),
             "activation_quantizer": own.activation_quantizer(),
             "use_bias": config["use_bias"],
-            "rounding": own.rounding,
+            "rounding": own.spec.rounding,
         }
         return _node(_linear_layer(kind, config, common), match_layer, match_layer.weights)
 
@@ -214,7 +201,7 @@ class Standalone(transforms.Transform):
             activation_quantizer=own.activation_quantizer(),
             batch_norm=_norm_options(config),
             use_bias=False,
-            rounding=own.rounding,
+            rounding=own.spec.rounding,
         )
         return _node(layer, match_layer, match_layer.weights)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keras quantizers: pure functions with their gradients, and thin classes for tfmot.
 
-``weight_quantizer`` maps the name of an encoding to the quantizer that trains it.  Another family
+``weight_quantizer`` makes the quantizer that a layer's ``LayerSpec`` asks for.  Another family
 is one more file and one more entry of ``WEIGHT_QUANTIZERS``.
 """
 
@@ -15,41 +15,45 @@ from tinyq.errors import InputError
 from tinyq.quantizers.activation import Activation
 from tinyq.quantizers.base import WeightQuantizer
 from tinyq.quantizers.lut import Lut
+from tinyq.quantizers.spec import LayerSpec
 from tinyq.quantizers.uniform import Uniform
 
 __all__ = [
     "WEIGHT_QUANTIZERS",
     "Activation",
+    "LayerSpec",
     "Lut",
     "Uniform",
     "WeightQuantizer",
     "weight_quantizer",
 ]
 
-#: (bits, scale, scale_learning, channel_axes) -> quantizer, by the letters of the encoding's name
-WEIGHT_QUANTIZERS: Final[
-    Mapping[str, Callable[[int, str, str, Sequence[int]], WeightQuantizer]]
-] = {
-    "int": Uniform,
-    "lut": lambda bits, scale, _, axes: Lut(bits, scale, axes),
+#: makes the quantizer of a layer, by the letters of its encoding's name or by ``LayerSpec.method``
+WEIGHT_QUANTIZERS: Final[Mapping[str, Callable[[LayerSpec, Sequence[int]], WeightQuantizer]]] = {
+    "int": lambda spec, axes: Uniform(_bits(spec), spec.scale, spec.scale_learning, axes),
+    "lut": lambda spec, axes: Lut(_bits(spec), spec.scale, axes),
 }
 
 
-def weight_quantizer(
-    encoding: str,
-    scale: str = "per_channel",
-    scale_learning: str = "tqt",
-    channel_axes: Sequence[int] = (-1,),
-) -> WeightQuantizer:
-    """The quantizer for weights stored as ``encoding`` (key of ``encodings.ENCODINGS``).
+def weight_quantizer(spec: LayerSpec, channel_axes: Sequence[int] = (-1,)) -> WeightQuantizer:
+    """The quantizer that trains weights as ``spec`` says.
 
     Raises:
-        InputError: an encoding that is unknown or cannot be trained.
+        InputError: a method that is unknown, or an encoding that cannot be trained.
     """
-    make = WEIGHT_QUANTIZERS.get(encoding.rstrip("0123456789"))
-    if make is None or encoding not in ENCODINGS:
-        trainable = [e for e in ENCODINGS if e.rstrip("0123456789") in WEIGHT_QUANTIZERS]
-        raise InputError(
-            f"weights='{encoding}' cannot be trained; choose one of {', '.join(trainable)}"
-        )
-    return make(ENCODINGS[encoding].bits, scale, scale_learning, channel_axes)
+    make = WEIGHT_QUANTIZERS.get(spec.method or _letters(spec.weights))
+    if make is None:
+        trainable = [e for e in ENCODINGS if _letters(e) in WEIGHT_QUANTIZERS]
+        methods = [m for m in WEIGHT_QUANTIZERS if m not in {_letters(e) for e in ENCODINGS}]
+        known = f"choose one of {', '.join(trainable)}; methods are {', '.join(methods) or 'none'}"
+        chosen = f"method='{spec.method}', " if spec.method else ""
+        raise InputError(f"{chosen}weights='{spec.weights}' cannot be trained; {known}")
+    return make(spec, channel_axes)
+
+
+def _letters(encoding: str) -> str:
+    return encoding.rstrip("0123456789")
+
+
+def _bits(spec: LayerSpec) -> int:
+    return ENCODINGS[spec.weights].bits
