@@ -222,6 +222,10 @@ class FoldedLayer(OwnerLayer, abc.ABC):
             scale = 1.0 if self.batch_norm is None else self.spread(self.factor())
             self.kernel.assign(tf.math.divide_no_nan(start, scale))
 
+    def refresh_weights(self) -> None:
+        """Let the weight quantizer adapt what no gradient trains."""
+        self.weight_quantizer.refresh(self.folded()[0].numpy(), self.weight_variables)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -13,25 +13,52 @@ from typing import Final
 from tinyq.encodings import ENCODINGS
 from tinyq.errors import InputError
 from tinyq.quantizers.activation import Activation
+from tinyq.quantizers.apot import Apot
 from tinyq.quantizers.base import WeightQuantizer
+from tinyq.quantizers.llsq import LlsqActivation, LlsqWeights
+from tinyq.quantizers.lsq import LsqActivation, LsqWeights
 from tinyq.quantizers.lut import Lut
+from tinyq.quantizers.pot import Pot
 from tinyq.quantizers.spec import LayerSpec
 from tinyq.quantizers.uniform import Uniform
 
 __all__ = [
     "WEIGHT_QUANTIZERS",
     "Activation",
+    "Apot",
     "LayerSpec",
     "Lut",
+    "Pot",
     "Uniform",
     "WeightQuantizer",
+    "activation_quantizer",
     "weight_quantizer",
 ]
 
+#: uniform weights and activations by the way their steps are learned; ``Uniform`` and
+#: ``Activation`` know the others
+LEARNED_STEPS: Final[Mapping[str, tuple[type[Uniform], type[Activation]]]] = {
+    "lsq": (LsqWeights, LsqActivation),
+    "llsq": (LlsqWeights, LlsqActivation),
+}
+PLAIN_STEPS: Final = (Uniform, Activation)
+
+
+def _uniform(spec: LayerSpec, axes: Sequence[int]) -> Uniform:
+    make, _ = LEARNED_STEPS.get(spec.scale_learning, PLAIN_STEPS)
+    return make(_bits(spec), spec.scale, spec.scale_learning, axes)
+
+
 #: makes the quantizer of a layer, by the letters of its encoding's name or by ``LayerSpec.method``
 WEIGHT_QUANTIZERS: Final[Mapping[str, Callable[[LayerSpec, Sequence[int]], WeightQuantizer]]] = {
-    "int": lambda spec, axes: Uniform(_bits(spec), spec.scale, spec.scale_learning, axes),
-    "lut": lambda spec, axes: Lut(_bits(spec), spec.scale, axes),
+    "int": _uniform,
+    "lut": lambda spec, axes: Lut(
+        _bits(spec), spec.scale, axes, spec.table_learning, spec.learn_exponents
+    ),
+    "pot": lambda spec, axes: Pot(
+        _bits(spec), spec.scale, spec.scale_learning, spec.pot_rounding, axes
+    ),
+    "apot": lambda spec, axes: Apot(_bits(spec), spec.scale, spec.scale_learning, axes),
 }
 
 
@@ -49,6 +76,12 @@ def weight_quantizer(spec: LayerSpec, channel_axes: Sequence[int] = (-1,)) -> We
         chosen = f"method='{spec.method}', " if spec.method else ""
         raise InputError(f"{chosen}weights='{spec.weights}' cannot be trained; {known}")
     return make(spec, channel_axes)
+
+
+def activation_quantizer(spec: LayerSpec) -> Activation:
+    """The quantizer of a layer's output as ``spec`` says; signed until the structure is known."""
+    _, make = LEARNED_STEPS.get(spec.scale_learning, PLAIN_STEPS)
+    return make(spec.activation_bits, True, spec.scale_learning)
 
 
 def _letters(encoding: str) -> str:

@@ -67,6 +67,10 @@ class WeightQuantizer(Quantizer, abc.ABC):
     ) -> npt.NDArray[np.float32] | None:
         """Set the variables from a trained (folded) kernel; a kernel to start from, or None."""
 
+    def refresh(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
+        """Adapt variables that no gradient trains to the folded kernel of now; between epochs."""
+        return
+
     def table(self, weights: Variables) -> IntArray | None:
         """The distinct images that codes can take, int64, for encodings with a table."""
         return None

@@ -12,6 +12,7 @@ as no kernel does; neither is used here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import tensorflow as tf
@@ -43,6 +44,19 @@ def exp2(exponent: Tensor) -> Tensor:
 def straight_through(x: Tensor, value: Tensor) -> Tensor:
     """``value``, exactly; the gradient goes to ``x`` unchanged (Bengio et al., 2013)."""
     return tf.identity(value), lambda upstream: (upstream, None)
+
+
+def with_gradient(value: Tensor, variable: Tensor, gradient: Callable[[Tensor], Tensor]) -> Tensor:
+    """``value``, whose own gradient is unchanged; ``variable`` gets ``gradient(upstream)``.
+
+    ``variable`` and ``value`` have one shape where ``gradient`` depends on ``upstream``.
+    """
+
+    @tf.custom_gradient
+    def carry(passed: Tensor, _: Tensor) -> Tensor:
+        return tf.identity(passed), lambda upstream: (upstream, gradient(upstream))
+
+    return carry(value, tf.convert_to_tensor(variable))
 
 
 def ceil_through(x: Tensor) -> Tensor:
@@ -97,6 +111,17 @@ def requantize(
     scaled = y * tf.cast(exp2(-exponent), y.dtype)
     low, high = (tf.cast(limit, y.dtype) for limit in limits)
     return tf.clip_by_value(round_shifted(scaled, shift, rounding), low, high)
+
+
+def scale_clipped(x: Tensor, exponent: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """x / 2**exponent for codes of low..high whose gradient to x is 1 even where they clip.
+
+    The exponent gets no gradient through clipped x: for clipped codes q the derivative of
+    q * 2**exponent must be q * 2**exponent * ln 2, whatever passes straight through to x.
+    """
+    s = exp2(exponent)
+    inside = (x >= low * s) & (x <= high * s)
+    return x / tf.where(inside, s, tf.stop_gradient(s))
 
 
 @tf.custom_gradient

@@ -2,19 +2,30 @@
 """Table weights: q = the entry of a table of 2**bits int8 values nearest to w / 2**e.
 
 After Vandersteegen et al., *Integer-Only CNNs with 4 Bit Weights and Bit-Shift Quantization Scales
-at Full-Precision Accuracy* (Electronics 10(22), 2021).  The paper does not say how its tables are
-learned; our choice: start from weighted 1-D k-means, then train the entries with the gradient of
-their members, rounded and clipped to +-127 in the forward pass.  One entry is pinned to zero.
-Gradient to w: 1 everywhere.
+at Full-Precision Accuracy* (Electronics 10(22), 2021).  One entry is pinned to zero.  The paper
+does not say how its tables are learned; our choices, ``learning``:
 
-The exponent is fixed from the start (max|w| lies within 127 codes, or up to two powers of two
-below that by the squared error): the table does the learning.
+    gradient       weighted 1-D k-means first, then the gradient of each entry's members, entries
+                   rounded and clipped to +-127 in the forward pass
+    recluster      k-means first and again before every further epoch
+    fixed:nf4      quantiles of a normal distribution as in NF4 (Dettmers et al., *QLoRA*,
+                   arXiv 2305.14314), rounded to int8
+    fixed:laplace  the same of a Laplace distribution
+
+Fixed tables are fitted in size only: their largest entry, 64..127, is the one with the least
+squared error (a table can be any multiple of a shape, a power of two cannot).
+
+Gradient to w: 1 everywhere.  The exponent is fixed from the start (max|w| lies within 127 codes, or
+up to two powers of two below that by the squared error): the table does the learning.
+``learn_exponents`` trains it nevertheless, e = ceil(theta) as in TQT: dw^/dtheta = 2**e * ln 2 *
+(q - w / 2**e between the outer entries, q beyond them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +35,15 @@ import tf_keras
 from tinyq.errors import InputError
 from tinyq.quantizers import scales
 from tinyq.quantizers.base import IntArray, Variables, WeightQuantizer, bounded_spread
-from tinyq.quantizers.functions import Tensor, exp2, nearest_entry, round_half_up
+from tinyq.quantizers.functions import (
+    Tensor,
+    ceil_through,
+    exp2,
+    nearest_entry,
+    round_half_up,
+    scale_clipped,
+)
+from tinyq.quantizers.spec import TABLE_LEARNING
 
 FloatArray = npt.NDArray[np.float64]
 #: the table's position that always holds zero
@@ -35,20 +54,25 @@ LLOYD_ITERATIONS = 40
 
 @tf_keras.utils.register_keras_serializable("tinyq")
 class Lut(WeightQuantizer):
-    """Indices of 4, 3 or 2 bits into a trainable table of int8 entries."""
+    """Indices of 4, 3 or 2 bits into a table of int8 entries; see the module for ``learning``."""
 
-    groups = {"table": "table"}  # noqa: RUF012
+    groups = {"table": "table", "exponent": "scale"}  # noqa: RUF012
 
     def __init__(
         self,
         bits: int = 4,
         scale: str = "per_channel",
         channel_axes: Sequence[int] = (-1,),
+        learning: str = "gradient",
+        learn_exponents: bool = False,
     ) -> None:
         super().__init__(scale, channel_axes)
         if bits not in (4, 3, 2):
             raise InputError(f"table weights have 4, 3 or 2 bits, not {bits}")
+        scales.check_choice("table_learning", learning, TABLE_LEARNING)
         self.bits = bits
+        self.learning = learning
+        self.learn_exponents = learn_exponents
 
     @property
     def encoding(self) -> str:
@@ -56,17 +80,19 @@ class Lut(WeightQuantizer):
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         shape = scales.scale_shape(list(tensor_shape), self.scale_axes)
+
+        def add(key: str, size: list[int], trainable: bool) -> Any:
+            return layer.add_weight(
+                name=f"{name}_{key}", shape=size, initializer="zeros", trainable=trainable
+            )
+
         return {
-            "table": layer.add_weight(
-                name=f"{name}_table", shape=[2**self.bits], initializer="zeros", trainable=True
-            ),
-            "exponent": layer.add_weight(
-                name=f"{name}_exponent", shape=shape, initializer="zeros", trainable=False
-            ),
+            "table": add("table", [2**self.bits], self.learning == "gradient"),
+            "exponent": add("exponent", shape, self.learn_exponents),
         }
 
     def exponent(self, weights: Variables) -> Tensor:
-        return bounded_spread(weights["exponent"])
+        return bounded_spread(ceil_through(weights["exponent"]))
 
     def entries(self, weights: Variables) -> Tensor:
         """The table as it is used: integers in -127..127, entry ``ZERO_ENTRY`` zero."""
@@ -74,19 +100,79 @@ class Lut(WeightQuantizer):
         return tf.clip_by_value(round_half_up(weights["table"]), -LARGEST, LARGEST) * free
 
     def codes(self, inputs: Tensor, weights: Variables, exponent: Tensor) -> Tensor:
-        return nearest_entry(inputs / exp2(exponent), self.entries(weights))
+        table = self.entries(weights)
+        if not self.learn_exponents:
+            return nearest_entry(inputs / exp2(exponent), table)
+        low, high = tf.reduce_min(table), tf.reduce_max(table)
+        return nearest_entry(scale_clipped(inputs, exponent, low, high), table)
 
     def table(self, weights: Variables) -> IntArray:
         return np.unique(self.entries(weights).numpy()).astype(np.int64)
 
     def initialize(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
         cols = scales.columns(values, self.scale_axes)
-        table, exponents = fit_table(cols, 2**self.bits)
+        if self.learning in DISTRIBUTIONS:
+            levels = quantile_levels(2**self.bits, DISTRIBUTIONS[self.learning])
+            table, exponents = fit_size(cols, levels)
+        else:
+            table, exponents = fit_table(cols, 2**self.bits)
         weights["table"].assign(table)
-        weights["exponent"].assign(exponents.reshape(weights["exponent"].shape))
+        theta = scales.theta_of_exponent(exponents, 0, self.learn_exponents)
+        weights["exponent"].assign(theta.reshape(weights["exponent"].shape))
+
+    def refresh(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
+        """Cluster again (``recluster`` only)."""
+        if self.learning == "recluster":
+            cols = scales.columns(values, self.scale_axes)
+            exponents = self.exponent(weights).numpy().ravel().astype(np.float64)
+            weights["table"].assign(_fit(cols, exponents, 2**self.bits))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "bits": self.bits}
+        own = {"learning": self.learning, "learn_exponents": self.learn_exponents}
+        return {**super().get_config(), "bits": self.bits, **own}
+
+
+def laplace_quantile(p: float) -> float:
+    """Inverse distribution function of Laplace(0, 1)."""
+    return float(np.sign(p - 0.5) * -np.log1p(-2 * abs(p - 0.5)))
+
+
+DISTRIBUTIONS: Final[Mapping[str, Callable[[float], float]]] = {
+    "fixed:nf4": statistics.NormalDist().inv_cdf,
+    "fixed:laplace": laplace_quantile,
+}
+
+
+def quantile_levels(size: int, quantile: Callable[[float], float]) -> FloatArray:
+    """NF4's construction for any size and distribution: sorted ``[size]`` in [-1, 1] with a zero.
+
+    size/2 - 1 negative and size/2 positive levels at evenly spaced probabilities up to the mean
+    of 1 - 1/(2 size) and 1 - 1/(2 (size - 1)), divided by the largest.
+    """
+    end = 1 - (1 / (2 * size) + 1 / (2 * (size - 1))) / 2
+    negative = [-quantile(p) for p in np.linspace(end, 0.5, size // 2)[:-1]]
+    positive = [quantile(p) for p in np.linspace(end, 0.5, size // 2 + 1)[:-1]]
+    return np.sort(np.array([*negative, 0.0, *positive])) / quantile(float(end))
+
+
+def fit_size(cols: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The multiple of ``levels`` as a table of integers with zero first, and exponents ``[C]``.
+
+    Largest entries from 127 down to 64 in eighths of an octave; to each the best exponents.
+    """
+    found = []
+    for step in range(8):
+        table = np.floor(LARGEST * 2.0 ** (-step / 8) * levels + 0.5)
+        codes = _codes(table)
+        exponents = scales.best_exponents(cols, table.max(), codes, range(0, -3, -1))
+        exponents = np.maximum(exponents, exponents.max() - scales.MAX_SPREAD)
+        found.append((_zero_first(table, len(levels)), exponents))
+    errors = [_table_error(cols, *candidate) for candidate in found]
+    return found[int(np.argmin(errors))]
+
+
+def _codes(table: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    return lambda x: nearest(x, table)
 
 
 def fit_table(cols: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
