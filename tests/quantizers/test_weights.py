@@ -63,7 +63,7 @@ def test_uniform_gradients_are_those_of_tqt() -> None:
     np.testing.assert_allclose(to_theta.numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("learning", scales.SCALE_LEARNING)
+@pytest.mark.parametrize("learning", scales.PLAIN_LEARNING)
 def test_initial_exponents(learning: str) -> None:
     w, quantizer = kernel(), Uniform(4, "per_channel", learning)
     variables = built(quantizer, w)

@@ -128,6 +128,10 @@ PRESETS: Final[Mapping[str, QuantConfig]] = MappingProxyType(
     {
         "w8a8": QuantConfig("int8"),
         "w4a8": QuantConfig("int4"),
+        "w4a4": QuantConfig("int4", activation_bits=4),
+        "w4a4_llsq": QuantConfig("int4", scale_learning="llsq", activation_bits=4),
+        "w3a3_llsq": QuantConfig("int3", scale_learning="llsq", activation_bits=3),
+        "w2a2_llsq": QuantConfig("int2", scale_learning="llsq", activation_bits=2),
         "w4a8_lut": QuantConfig("lut4"),
         "w3a8_lut": QuantConfig("lut3"),
         "w2a8_lut": QuantConfig("lut2"),

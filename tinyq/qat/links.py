@@ -222,6 +222,7 @@ class OwnerLayer(QuantLayer):
     ) -> Tensor:
         """Real float32 outputs of the given exponent from activated values (float32 or float64)."""
         shift = tf.stop_gradient(exponent - accumulator_exponent)
+        exponent = self.activation_quantizer.learn(exponent, y, self.activation_variables)
         limits = cut_by_activation(self.activation, *self.code_range, exponent)
         codes = requantize(y, exponent, shift, limits, rounding)
         return tf.cast(codes, tf.float32) * exp2(exponent)

@@ -51,7 +51,7 @@ from tinyq.qat.folded import (
     QuantDepthwiseConv2D,
 )
 from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D
-from tinyq.quantizers import Activation, LayerSpec, weight_quantizer
+from tinyq.quantizers import Activation, LayerSpec, activation_quantizer, weight_quantizer
 
 Node = transforms.LayerNode
 Pattern = transforms.LayerPattern
@@ -80,7 +80,7 @@ class LayerConfig(quantize_config.QuantizeConfig):
 
     def activation_quantizer(self) -> Activation:
         """A new quantizer for the layer's output."""
-        return Activation(self.spec.activation_bits, True, self.spec.scale_learning)
+        return activation_quantizer(self.spec)
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """The kernel of a folded layer and its quantizer."""

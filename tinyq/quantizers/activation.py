@@ -8,7 +8,8 @@ Gradient to y: 1 inside the range, 0 outside.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,12 @@ class Activation(Quantizer):
     """Quantizer of a layer's output."""
 
     groups = {"theta": "scale"}  # noqa: RUF012
+    learnings: ClassVar[Sequence[str]] = scales.PLAIN_LEARNING
 
     def __init__(self, bits: int = 8, signed: bool = True, scale_learning: str = "tqt") -> None:
         if not 2 <= bits <= 8:
             raise InputError(f"activations have 2 to 8 bits, not {bits}")
-        scales.check_choice("scale_learning", scale_learning, scales.SCALE_LEARNING)
+        scales.check_choice("scale_learning", scale_learning, self.learnings)
         self.bits = bits
         self.signed = signed
         self.scale_learning = scale_learning
@@ -54,7 +56,7 @@ class Activation(Quantizer):
         return self.bits - 1 if self.signed else self.bits
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        learned = self.scale_learning == "tqt"
+        learned = self.scale_learning not in scales.FIXED
         theta = layer.add_weight(
             name=f"{name}_theta", shape=[], initializer="zeros", trainable=learned
         )
@@ -63,6 +65,14 @@ class Activation(Quantizer):
     def exponent(self, weights: Variables) -> Tensor:
         """The exponent of one code, float32 scalar."""
         return scales.exponent_of_theta(weights["theta"], self.magnitude_bits)
+
+    def learn(self, exponent: Tensor, values: Tensor, weights: Variables) -> Tensor:
+        """The exponent with which real ``values`` are requantized, as theta is to learn from it.
+
+        TQT learns by the derivative of the requantization itself, so it passes unchanged.
+        ``exponent`` may be another layer's, where layers share one.
+        """
+        return exponent
 
     def set_exponent(self, exponent: float, weights: Variables) -> None:
         """Move theta so that ``exponent`` results."""
@@ -84,7 +94,7 @@ class Activation(Quantizer):
 
     def __call__(self, inputs: Tensor, training: Any, weights: Variables, **kwargs: Any) -> Tensor:
         """Quantized values, rounded half up; layers call ``requantize`` with their own rule."""
-        exponent = self.exponent(weights)
+        exponent = self.learn(self.exponent(weights), inputs, weights)
         codes = requantize(inputs, exponent, 0.0, (self.low, self.high), "half_up")
         return codes * exp2(exponent)
 

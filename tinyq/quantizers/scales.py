@@ -8,6 +8,8 @@ dx^/dtheta = s ln 2 * (round(x/s) - x/s inside, the bound outside).
 
 Methods: ``tqt`` learns theta, which starts half a step below the exponent with the least squared
 error; ``mse`` keeps that exponent; ``minmax`` keeps the smallest exponent that clips nothing.
+``lsq`` and ``llsq`` learn theta in other ways (see their modules) and round it to the nearest
+integer, not up.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tinyq.errors import InputError
 from tinyq.numerics import ceil_log2
@@ -24,7 +27,10 @@ from tinyq.quantizers.functions import Tensor, ceil_through
 
 FloatArray = npt.NDArray[np.float64]
 SCALES: Final = ("per_tensor", "per_channel")
-SCALE_LEARNING: Final = ("tqt", "mse", "minmax")
+SCALE_LEARNING: Final = ("tqt", "lsq", "llsq", "mse", "minmax")
+#: what ``Uniform`` and ``Activation`` do themselves; the others are subclasses
+PLAIN_LEARNING: Final = ("tqt", "mse", "minmax")
+FIXED: Final = ("mse", "minmax")
 #: theta starts this far below the best exponent, where the gradient can move it either way
 TQT_OFFSET: Final = 0.5
 #: exponents of one layer span at most this range: channels whose weights are almost zero would
@@ -100,3 +106,16 @@ def exponent_of_theta(theta: Tensor, magnitude_bits: int) -> Tensor:
 def theta_of_exponent(exponents: FloatArray, magnitude_bits: int, learned: bool) -> FloatArray:
     """The theta from which ``exponent_of_theta`` gives these exponents."""
     return exponents + magnitude_bits - (TQT_OFFSET if learned else 0.0)
+
+
+def nearest_exponent(theta: Tensor, magnitude_bits: int) -> Tensor:
+    """floor(theta + 1/2) - magnitude_bits; no gradient."""
+    return tf.stop_gradient(tf.floor(theta + 0.5)) - float(magnitude_bits)
+
+
+def theta_of_step(steps: FloatArray | float, magnitude_bits: int) -> FloatArray:
+    """The theta of positive real steps; steps of 0 are as far below the largest as may be."""
+    largest = np.max(steps)
+    if largest == 0:
+        return np.full(np.shape(steps), float(magnitude_bits))
+    return np.log2(np.maximum(steps, largest * 2.0**-MAX_SPREAD)) + magnitude_bits

@@ -12,7 +12,7 @@ from typing import Final
 
 from tinyq.encodings import ENCODINGS
 from tinyq.errors import InputError
-from tinyq.quantizers.scales import SCALES, check_choice
+from tinyq.quantizers.scales import SCALE_LEARNING, SCALES, check_choice
 
 TABLE_LEARNING: Final = ("gradient", "recluster", "fixed:nf4", "fixed:laplace")
 POT_ROUNDINGS: Final = ("log", "nearest")
@@ -26,8 +26,9 @@ class LayerSpec:
     Attributes:
         weights: encoding of the weights, key of ``encodings.ENCODINGS``.
         scale: "per_channel" or "per_tensor" exponents of the weights.
-        scale_learning: "tqt" learns exponents, "mse" and "minmax" choose them once; PoT and table
-            weights choose them once under "tqt" too (see there).
+        scale_learning: of uniform weights and of activations: "tqt" and "lsq" learn exponents by
+            the loss, "llsq" by the quantization error; "mse" and "minmax" choose them once; PoT and
+            table weights choose them once under "tqt" too (see there).
         activation_bits: 2..8 bits of the layer's output.
         rounding: of convolution and dense layers, "tflite" or "half_up".
         method: key of ``quantizers.WEIGHT_QUANTIZERS`` for a quantizer other than the encoding's
@@ -51,6 +52,7 @@ class LayerSpec:
     def __post_init__(self) -> None:
         check_choice("weights", self.weights, tuple(ENCODINGS))
         check_choice("scale", self.scale, SCALES)
+        check_choice("scale_learning", self.scale_learning, SCALE_LEARNING)
         check_choice("rounding", self.rounding, ROUNDINGS)
         check_choice("table_learning", self.table_learning, TABLE_LEARNING)
         check_choice("pot_rounding", self.pot_rounding, POT_ROUNDINGS)

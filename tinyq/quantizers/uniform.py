@@ -8,7 +8,7 @@ Gradient to w: 1 inside the range, 0 outside.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ class Uniform(WeightQuantizer):
     """Uniform codes of 8, 4, 3 or 2 bits."""
 
     groups = {"theta": "scale"}  # noqa: RUF012
+    learnings: ClassVar[Sequence[str]] = scales.PLAIN_LEARNING
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Uniform(WeightQuantizer):
         super().__init__(scale, channel_axes)
         if bits not in (8, 4, 3, 2):
             raise InputError(f"uniform weights have 8, 4, 3 or 2 bits, not {bits}")
-        scales.check_choice("scale_learning", scale_learning, scales.SCALE_LEARNING)
+        scales.check_choice("scale_learning", scale_learning, self.learnings)
         self.bits = bits
         self.scale_learning = scale_learning
 
@@ -52,7 +53,7 @@ class Uniform(WeightQuantizer):
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         shape = scales.scale_shape(list(tensor_shape), self.scale_axes)
-        learned = self.scale_learning == "tqt"
+        learned = self.scale_learning not in scales.FIXED
         theta = layer.add_weight(
             name=f"{name}_theta", shape=shape, initializer="zeros", trainable=learned
         )
