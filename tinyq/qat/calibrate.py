@@ -8,7 +8,7 @@ shift is refused by the kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -101,14 +101,15 @@ def calibrate(model: Any, data: Any) -> None:
         if layer.name in feeds:
             values[layer.name] = tf.constant(feeds[layer.name])
             continue
-        x = _inputs_of(layer, values)
+        x = layer_inputs(layer, values)
         if isinstance(layer, OwnerLayer):
             _initialize(layer, x)
         values[layer.name] = layer(x)
     legalize(model)
 
 
-def _inputs_of(layer: Any, values: dict[str, Any]) -> Any:
+def layer_inputs(layer: Any, values: Mapping[str, Any]) -> Any:
+    """What a layer is called with, from the values of the layers before it."""
     inputs = layer.inbound_nodes[0].keras_inputs
     tensors = [values[t._keras_history.layer.name] for t in inputs]
     return tensors[0] if len(tensors) == 1 else tensors
@@ -129,6 +130,13 @@ def _initialize(layer: OwnerLayer, x: Any) -> None:
     y = layer.real_output(x).numpy().ravel()
     step = max(1, -(-y.size // MAX_VALUES))
     layer.activation_quantizer.initialize(y[::step], layer.activation_variables)
+
+
+def refresh_weights(model: Any) -> None:
+    """Let weight quantizers adapt what no gradient trains; called between epochs."""
+    for layer in quant_layers(model):
+        if isinstance(layer, FoldedLayer):
+            layer.refresh_weights()
 
 
 def legalize(model: Any) -> None:

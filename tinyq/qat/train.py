@@ -26,7 +26,7 @@ import tensorflow as tf
 import tf_keras
 
 from tinyq.errors import DataError, UnsupportedError
-from tinyq.qat.calibrate import check_inputs, legalize, quant_layers
+from tinyq.qat.calibrate import check_inputs, legalize, quant_layers, refresh_weights
 from tinyq.qat.config import TrainConfig
 from tinyq.qat.elementwise import QuantSigmoid, UnitLayer
 from tinyq.qat.folded import FoldedLayer
@@ -79,6 +79,8 @@ def train(
     trainer = _Trainer(model, config, LOSSES[_loss_name(model, y)], len(inputs))
     losses = []
     for epoch in range(config.epochs):
+        if epoch > 0:
+            refresh_weights(model)
         total = []
         for batch in _batches(len(inputs), config, epoch):
             total.append(trainer.step(inputs[batch], targets[batch]))
