@@ -5,9 +5,9 @@ After Zhao et al., *Linear Symmetric Quantization of Neural Networks for Low-pre
 Hardware* (ICLR 2020).  With q(x) = clip(round(x / alpha), low, high) and E(alpha) the mean of
 (alpha q(x) - x)**2, let a1 = E(alpha) - E(alpha/2) and a2 = E(2 alpha) - E(alpha).  The step
 
-    grows    where a2 <= 0 and a1 + a2 < 0        simulated gradient -alpha**2
-    stays    where a1 < 0 and a2 > 0                                  0
-    shrinks  otherwise                                               +alpha**2
+    grows    where a2 <= 0 and a1 + a2 < 0       simulated gradient -alpha**2
+    stays    where a1 < 0 and a2 > 0                                 0
+    shrinks  otherwise                                              +alpha**2
 
 The gradient of the loss to x passes activations inside the clipping range and weights everywhere.
 First steps: max|w| / 2**(bits-1) for weights; for activations max|x| / (high + 1) from 4 bits up
@@ -15,9 +15,9 @@ and max|x| / (2 high) below.
 
 Power-of-two variant, the only one here: theta holds log2 of the largest magnitude, alpha is
 2**round(log2 alpha) forward, and E is taken at that alpha, so that what is compared is what is
-exported.  Our choices, of which the paper says nothing: theta gets the simulated gradient as it
-is, without the derivative of 2**theta (Adam divides by its magnitude, and log2 makes its steps
-relative); alpha stays where all three errors are equal, as for a tensor of zeros.
+exported.  Our choices: theta gets the simulated gradient divided by alpha**2, that is -1, 0 or 1,
+because Adam remembers the squares of past gradients, and those of a larger alpha would stall a
+step that has to shrink; alpha stays where its error is 0, as for a tensor of zeros.
 """
 
 from __future__ import annotations
@@ -63,15 +63,19 @@ def simulated_gradient(
         float32 or float64, the shape of ``step``.
     """
     step = tf.cast(step, x.dtype)
+    return tf.cast(direction(x, step, limits, axes), x.dtype) * step**2
+
+
+def direction(x: Tensor, step: Tensor, limits: tuple[int, int], axes: Sequence[int]) -> Tensor:
+    """The sign of ``simulated_gradient``, float32; arguments in one dtype."""
     below, here, above = (
         tf.reshape(mean_squared_error(x, step * factor, limits, axes), tf.shape(step))
         for factor in (0.5, 1.0, 2.0)
     )
     first, second = here - below, above - here
     grows = (second <= 0) & (first + second < 0)
-    stays = ((first < 0) & (second > 0)) | ((first == 0) & (second == 0))
-    sign = tf.where(grows, -1.0, tf.where(stays, 0.0, 1.0))
-    return tf.cast(sign, x.dtype) * step**2
+    stays = (here == 0) | ((first < 0) & (second > 0))
+    return tf.where(stays, 0.0, tf.where(grows, -1.0, 1.0))
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
@@ -101,7 +105,7 @@ class LlsqWeights(Uniform):
         step = power_of_two(self.exponent(weights))
 
         def follow(_: Tensor) -> Tensor:
-            return simulated_gradient(inputs, step, limits, shared)
+            return direction(inputs, step, limits, shared)
 
         return with_gradient(straight_through(scaled, codes), weights["theta"], follow)
 
@@ -128,7 +132,7 @@ class LlsqActivation(Activation):
 
         def follow(_: Tensor) -> Tensor:
             flat = tf.reshape(values, [-1])
-            return tf.cast(simulated_gradient(flat, step, limits, [0]), tf.float32)
+            return direction(flat, tf.cast(step, flat.dtype), limits, [0])
 
         return with_gradient(exponent, weights["theta"], follow)
 
