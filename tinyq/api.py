@@ -139,8 +139,9 @@ def train(
     *,
     weights: str | None = None,
     preset: str | None = None,
-    first_last: str = "same",
-    per_channel: bool = True,
+    config: Any = None,
+    first_last: str | None = None,
+    per_channel: bool | None = None,
     epochs: int = 3,
     batch: int = 64,
     learning_rate: float | None = None,
@@ -157,7 +158,10 @@ def train(
         data: training samples; a file's labels are used.
         labels: int ``[N]``, for ``data`` in memory; without any the model learns to reconstruct.
         weights: key of ``encodings.ENCODINGS``; overrides the preset's.
-        preset: key of ``qat.PRESETS``; "w4a8_lut" where ``weights`` is not given either.
+        preset: key of ``qat.PRESETS``; "w4a8_lut" where neither it nor ``config`` is given.
+        config: what ``qat.read_config`` takes: a ``qat.QuantConfig``, or options for all and for
+            single layers in a dictionary or a YAML file.
+        first_last, per_channel: override those of the preset or of ``config``.
         epochs, batch, learning_rate: of the training; see ``qat.TrainConfig``.
 
     Other arguments and errors as in ``quantize``.
@@ -165,13 +169,7 @@ def train(
     import tinyq.qat as training
     from tinyq.frontends.keras import build_model, read_network
 
-    chosen = training.preset(preset or "w4a8_lut")
-    config = replace(
-        chosen,
-        weights=weights or chosen.weights,
-        scale="per_channel" if per_channel else "per_tensor",
-        first_last=first_last,
-    )
+    options = _quant_config(preset, config, weights, first_last, per_channel)
     schedule = training.TrainConfig(epochs=epochs, batch_size=batch, seed=seed)
     if learning_rate is not None:
         schedule = replace(schedule, learning_rate=learning_rate)
@@ -180,11 +178,30 @@ def train(
     samples = training_data(graph, data, labels)
     real = list(executor.preprocess_inputs(graph, samples.inputs).values())
     sample = choose(Dataset(tuple(real)), CALIBRATION_SAMPLES, seed)
-    quantized = training.quantize(build_model(network), config, list(sample.inputs))
+    quantized = training.quantize(build_model(network), options, list(sample.inputs))
     if epochs:
         training.train(quantized, real[0], samples.labels, schedule, _steps(progress))
     exported = training.to_graph(quantized, graph.name, graph.preprocess, not drop_softmax)
     return passes.finalize(exported)
+
+
+def _quant_config(
+    preset: str | None,
+    config: Any,
+    weights: str | None,
+    first_last: str | None,
+    per_channel: bool | None,
+) -> Any:
+    """The ``QuantConfig`` that a preset or a configuration describes, with what overrides it."""
+    import tinyq.qat as training
+
+    if preset is not None and config is not None:
+        raise InputError(f"preset '{preset}' and config exclude each other; name it in the config")
+    default = training.preset(preset or "w4a8_lut")
+    chosen = default if config is None else training.read_config(config)
+    scale = {True: "per_channel", False: "per_tensor", None: chosen.scale}[per_channel]
+    first_last = first_last or chosen.first_last
+    return replace(chosen, weights=weights or chosen.weights, scale=scale, first_last=first_last)
 
 
 def _steps(progress: Progress) -> Callable[[Any], None]:

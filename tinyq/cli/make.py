@@ -82,10 +82,23 @@ def qat(
         str | None, typer.Option(metavar="NAME", help="A tested combination of options.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="NAME", help="int8, int4, lut4, lut3 or lut2.")
+        str | None, typer.Option(metavar="NAME", help="int8, int4, lut4, pot4, apot4 ...")
     ] = None,
-    first_last: options.FirstLast = "same",
-    per_channel: options.PerChannel = True,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="A preset and options, for all and single layers."),
+    ] = None,
+    first_last: Annotated[
+        str | None,
+        typer.Option(metavar="same|int8", help="Encoding of the first and the last layers."),
+    ] = None,
+    per_channel: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-channel/--per-tensor",
+            help="One weight exponent per output channel, or per layer.",
+        ),
+    ] = None,
     scale: options.Scale = 1.0,
     offset: options.Offset = 0.0,
     batch: Annotated[int, typer.Option(metavar="N", help="Samples of one step.")] = 64,
@@ -105,6 +118,7 @@ def qat(
             epochs=epochs,
             preset=preset,
             weights=weights,
+            config=config,
             first_last=first_last,
             per_channel=per_channel,
             scale=scale,

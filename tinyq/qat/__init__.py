@@ -22,11 +22,12 @@ import tf_keras
 
 from tinyq.errors import ModelFileError
 from tinyq.qat.calibrate import calibrate
-from tinyq.qat.config import PRESETS, QuantConfig, TrainConfig, preset
+from tinyq.qat.config import PRESETS, QuantConfig, TrainConfig, preset, read_config
 from tinyq.qat.export import tensor_codes, to_graph
+from tinyq.qat.forward import logits_model, set_batch_statistics
 from tinyq.qat.quantize import apply_scheme, quantize
 from tinyq.qat.scheme import LayerConfig, Scheme
-from tinyq.qat.train import Progress, logits_model, set_batch_statistics, train
+from tinyq.qat.train import Progress, train
 
 __all__ = [
     "PRESETS",
@@ -41,6 +42,7 @@ __all__ = [
     "logits_model",
     "preset",
     "quantize",
+    "read_config",
     "save",
     "set_batch_statistics",
     "tensor_codes",

@@ -3,13 +3,23 @@
 
 A layer's options come from, in this order: the first override whose pattern matches its name, the
 rules for outer and standalone layers, the configuration itself.
+
+The same as a dictionary or a YAML file, with an optional preset to start from:
+
+    preset: w4a8_lut
+    scale: per_tensor
+    overrides:
+      stem: int8
+      "*_depthwise": {weights: apot4, scale: per_channel, activation_bits: 6}
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -31,8 +41,10 @@ class QuantConfig(LayerSpec):
     Attributes (besides those of ``LayerSpec``):
         first_last: "same", or "int8" for the first and last layer with weights.
         input_bits, output_bits: of the model's input and of its last layers.
-        overrides: by pattern of the user's layer name (``fnmatch``), an encoding or a mapping from
-            options of ``LayerSpec`` to values; the first match wins, the rest stays as configured.
+        overrides: by pattern of the user's layer name (``fnmatch``), an encoding (quantized in its
+            own way) or a mapping from options of ``LayerSpec`` to values; the first match wins, the
+            rest stays as configured.  A batch normalization or ReLU that is folded into the layer
+            before it has that layer's options.
     """
 
     first_last: str = "same"
@@ -53,9 +65,10 @@ class QuantConfig(LayerSpec):
 
     def _overridden(self, pattern: str, override: Override) -> dict[str, Any]:
         """The options that an override sets, checked."""
-        options = {"weights": override} if isinstance(override, str) else dict(override)
+        plain = {"weights": override, "method": ""}
+        options = plain if isinstance(override, str) else dict(override)
         try:
-            check_keys("option", options, _LAYER_OPTIONS)
+            _check_options(options, LayerSpec())
             replace(self.base(), **options)
         except InputError as error:
             raise InputError(f"override '{pattern}': {error}") from error
@@ -84,11 +97,29 @@ def layer_spec(config: QuantConfig, source: str, role: Role) -> LayerSpec:
     return spec
 
 
-def check_keys(what: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """InputError for a key that is not one of ``known``."""
-    for key in given:
+def check_patterns(config: QuantConfig, names: Iterable[str]) -> None:
+    """InputError for an override that matches none of the layers that have options, ``names``."""
+    known = sorted(names)
+    for pattern in config.overrides:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+            raise InputError(
+                f"override '{pattern}' matches no layer that has options of its own; those are "
+                f"{', '.join(known)}"
+            )
+
+
+def _check_options(options: Mapping[str, Any], example: LayerSpec, *more: str) -> None:
+    """InputError for keys that ``example`` has no attribute for, and for values of other types."""
+    known = [f.name for f in fields(example)]
+    for key, value in options.items():
+        if key in more:
+            continue
         if key not in known:
-            raise InputError(f"{what} '{key}' is unknown; choose from {', '.join(known)}")
+            raise InputError(f"option '{key}' is unknown; choose from {', '.join([*more, *known])}")
+        kind = type(getattr(example, key))
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if kind in (bool, int, float, str) and not fits:
+            raise InputError(f"option {key}={value!r} is no {kind.__name__}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +166,10 @@ PRESETS: Final[Mapping[str, QuantConfig]] = MappingProxyType(
         "w4a8_lut": QuantConfig("lut4"),
         "w3a8_lut": QuantConfig("lut3"),
         "w2a8_lut": QuantConfig("lut2"),
+        "w4a8_pot": QuantConfig("pot4"),
+        "w3a8_pot": QuantConfig("pot3"),
+        "w4a8_apot": QuantConfig("apot4"),
+        "w3a8_apot": QuantConfig("apot3"),
     }
 )
 
@@ -148,3 +183,45 @@ def preset(name: str) -> QuantConfig:
     if name not in PRESETS:
         raise InputError(f"preset '{name}' is unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def read_config(source: QuantConfig | Mapping[str, Any] | str | os.PathLike[str]) -> QuantConfig:
+    """A configuration from a dictionary or a YAML file (see the module); others pass unchanged.
+
+    Raises:
+        InputError: no such file, no YAML, or an option or value that is unknown.
+    """
+    if isinstance(source, QuantConfig):
+        return source
+    if isinstance(source, Mapping):
+        return _from_mapping(source)
+    try:
+        return _from_mapping(_read_yaml(Path(source)))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _from_mapping(options: Any) -> QuantConfig:
+    if not isinstance(options, Mapping):
+        raise InputError(f"a configuration maps options to values; got {type(options).__name__}")
+    _check_options(options, QuantConfig(), "preset")
+    _check_overrides(options.get("overrides", {}))
+    start = preset(options["preset"]) if "preset" in options else QuantConfig()
+    return replace(start, **{k: v for k, v in options.items() if k != "preset"})
+
+
+def _check_overrides(overrides: Any) -> None:
+    if not isinstance(overrides, Mapping):
+        raise InputError("overrides must map patterns of layer names to encodings or options")
+    for pattern, override in overrides.items():
+        if not isinstance(pattern, str) or not isinstance(override, str | Mapping):
+            raise InputError(f"override {pattern!r}: {override!r} is no encoding and no options")
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}") from error

@@ -15,8 +15,9 @@ import tf_keras
 
 from tinyq.errors import UnsupportedError
 from tinyq.qat.calibrate import calibrate, resolve_signs
-from tinyq.qat.config import QuantConfig, Role, layer_spec
-from tinyq.qat.links import TRANSPARENT, QuantLayer
+from tinyq.qat.config import QuantConfig, Role, check_patterns, layer_spec
+from tinyq.qat.elementwise import QuantInput
+from tinyq.qat.links import TRANSPARENT, OwnerLayer, QuantLayer
 from tinyq.qat.prepare import Prepared, prepare
 from tinyq.qat.scheme import LayerConfig, Scheme
 
@@ -58,6 +59,7 @@ def apply_scheme(prepared: Prepared, config: QuantConfig) -> Any:
     clone = tf_keras.models.clone_model(applied)
     clone.set_weights(applied.get_weights())
     _check_quantized(clone)
+    check_patterns(config, _configurable(clone))
     _check_copies(prepared.model, clone)
     return clone
 
@@ -92,6 +94,15 @@ def _final_layers(model: Any) -> set[str]:
                 break
             layer = node.keras_inputs[0]._keras_history.layer
     return found
+
+
+def _configurable(model: Any) -> set[str]:
+    """The user's layers whose options are in use: those that others are folded into."""
+    return {
+        layer.source_layers[0]
+        for layer in model.layers
+        if isinstance(layer, OwnerLayer) and not isinstance(layer, QuantInput)
+    }
 
 
 def _check_quantized(model: Any) -> None:
