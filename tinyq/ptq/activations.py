@@ -180,9 +180,7 @@ def _ends_network(plan: _Plan, members: tuple[str, ...]) -> bool:
     )
 
 
-def _least_error(
-    plan: _Plan, members: tuple[str, ...], largest: int, preferred: int | None
-) -> int:
+def _least_error(plan: _Plan, members: tuple[str, ...], largest: int, preferred: int | None) -> int:
     """The candidate of least error, or ``preferred`` where that costs (nearly) nothing."""
     errors = {largest + d: plan.error(members, largest + d) for d in _OFFSETS}
     best = min(errors, key=lambda e: (errors[e], -e))
@@ -222,8 +220,7 @@ def _refine_addends(plan: _Plan, classes: Classes, exponents: dict[str, int]) ->
         if finest <= exponents[out]:
             continue
         cost = {
-            key: plan.error(classes[key], exponents[out])
-            - plan.error(classes[key], exponents[key])
+            key: plan.error(classes[key], exponents[out]) - plan.error(classes[key], exponents[key])
             for key in ins
             if not plan.is_fixed(classes[key])
         }
@@ -242,7 +239,8 @@ def _raise_exponents(
     """Raise exponents until every operator's integer form exists; the least such rise."""
     member = by_member(classes)
     weight_exponents = {
-        node.name: weight_exponent(op, encodings[node.name]) for node, op in plan.graph.linear_nodes()
+        node.name: weight_exponent(op, encodings[node.name])
+        for node, op in plan.graph.linear_nodes()
     }
     for _ in range(len(plan.graph.nodes) + 2):
         before = dict(exponents)

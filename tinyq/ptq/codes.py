@@ -22,7 +22,7 @@ from tinyq.ptq.statistics import Float64
 
 DAMPING: Final = 0.01
 #: Shrinks the corrected target towards the float weights.
-TARGET_DAMPING: Final = 0.03
+TARGET_DAMPING: Final = 0.1
 DESCENT_PASSES: Final = 4
 #: Keeps all-constant inputs (H = 0) invertible.
 _TINY: Final = 1e-12
@@ -63,14 +63,15 @@ def nearest_level(values: Float64, levels: Float64) -> Float64:
 def damped(hessian: Float64, amount: float = DAMPING) -> Float64:
     """H + amount * mean(diag H) * I for each group of ``[G, K, K]``."""
     size = hessian.shape[-1]
-    mean = np.trace(hessian, axis1=1, axis2=2) / size
-    return hessian + np.eye(size) * (amount * mean + _TINY)[:, None, None]
+    mean: Float64 = np.trace(hessian, axis1=1, axis2=2) / size
+    result: Float64 = hessian + np.eye(size) * (amount * mean + _TINY)[:, None, None]
+    return result
 
 
 def corrected_target(columns: Float64, hessian: Float64, cross: Float64) -> Float64:
     """Columns that make of the quantized input what W makes of the float input.
 
-    W' = (H + d I)^-1 (C + d I) W with d = 0.03 tr(H) / K: ridge regression towards W.
+    W' = (H + d I)^-1 (C + d I) W with d = 0.1 tr(H) / K: ridge regression towards W.
     """
     size = hessian.shape[-1]
     ridge = damped(hessian, TARGET_DAMPING)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -72,7 +72,7 @@ class PtqConfig:
         return self.activations == "mse"
 
 
-def _check_choice(what: str, value: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> None:
+def _check_choice(what: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise InputError(f"unknown {what} '{value}'; choose one of {', '.join(known)}")
 

@@ -48,7 +48,7 @@ class ExponentBounds:
 
 
 def covering_exponents(columns: Float64, largest: int, per_channel: bool) -> Int64:
-    """Smallest exponents ``[G, M]`` with max|w| <= largest * 2**e; zero columns take the maximum."""
+    """Smallest exponents ``[G, M]`` with max|w| <= largest * 2**e; zero columns take the top."""
     reach = np.abs(columns).max(1)
     top = reach.max()
     if top == 0:

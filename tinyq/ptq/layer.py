@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tinyq.encodings import ENCODINGS, Encoding, Weights, encode_image
+from tinyq.encodings import Encoding, Weights, encode_image
 from tinyq.numerics import IntArray
 from tinyq.ops import LinearOp
 from tinyq.ptq.codes import Grid, choose_codes, column_errors, corrected_target, damped
@@ -41,9 +41,7 @@ def quantize_weights(
     return _encode(values, grid, encoding, op.weights.shape)
 
 
-def _refit(
-    target: Float64, hessian: Float64, grid: Grid, values: Float64
-) -> tuple[Grid, Float64]:
+def _refit(target: Float64, hessian: Float64, grid: Grid, values: Float64) -> tuple[Grid, Float64]:
     """Table for the codes, codes for the table, while the error falls."""
     error = column_errors(target, values, hessian).sum()
     for _ in range(_REFITS):
@@ -94,5 +92,3 @@ def least_bias_exponents(bias: npt.NDArray[np.floating[npt.NBitBase]], exponent:
     mantissa, power = np.frexp(magnitude)
     needed = np.where(mantissa == 0.5, power - 1, power) - BIAS_BITS - exponent
     return np.where(magnitude > 0, needed, -(2**15)).astype(np.int64)
-
-

@@ -19,30 +19,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.errors import GraphError
 from tinyq.graph import Graph, Node, validate
+from tinyq.numerics import MAX_SHIFT
 from tinyq.ops import BatchNorm, LinearOp
 from tinyq.progress import Progress, silent
 from tinyq.ptq.activations import plan_tensors
 from tinyq.ptq.config import PtqConfig, layer_encodings
-from tinyq.ptq.grids import ExponentBounds, Int64
+from tinyq.ptq.grids import ExponentBounds
 from tinyq.ptq.layer import integer_bias, least_bias_exponents, quantize_weights
 from tinyq.ptq.negligible import zero_negligible
 from tinyq.ptq.observe import BATCH, Array, Inputs, check_calibration, observe
 from tinyq.ptq.statistics import groups, measure
-from tinyq.numerics import MAX_SHIFT
 from tinyq.tensors import Tensor
+
+DEFAULTS: Final = PtqConfig()
 
 
 def quantize(
     graph: Graph,
     calibration: Mapping[str, Array],
-    config: PtqConfig = PtqConfig(),
+    config: PtqConfig = DEFAULTS,
     progress: Progress = silent,
 ) -> Graph:
     """Quantize a float graph.
@@ -137,7 +139,9 @@ class _Run:
             return node
         (name,) = node.inputs
         tensor = self.tensors[name]
-        moments = measure(op, self.floats[name], self.codes[name], tensor, self.config.rows, self.rng)
+        moments = measure(
+            op, self.floats[name], self.codes[name], tensor, self.config.rows, self.rng
+        )
         key = weights_key(node)
         if key not in self.weights:
             encoding = ENCODINGS[self.encodings[node.name]]
@@ -176,7 +180,7 @@ class _Run:
 
 def weights_key(node: Node) -> str:
     """Equal for the calls of one layer: its name and its float weights."""
-    weights = np.ascontiguousarray(node.op.weights) if isinstance(node.op, LinearOp) else b""
+    weights = node.op.real.tobytes() if isinstance(node.op, LinearOp) else b""
     return f"{node.label} {hashlib.sha256(weights).hexdigest()}"
 
 
