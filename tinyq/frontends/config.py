@@ -136,7 +136,8 @@ class _Flattener:
         made: dict[tuple[str, int], tuple[int, ...]] = {}
         for (name, node, _), call in zip(_references(config["input_layers"]), inputs, strict=True):
             made[name, node] = (call,)
-        pending = list(_nodes(config))
+        counting = _Counting.of(config)
+        pending = list(_nodes(config, counting))
         while pending:
             waiting = []
             for entry, node, sources in pending:
@@ -151,7 +152,8 @@ class _Flattener:
                     "makes; save the model again with Keras"
                 )
             pending = waiting
-        return tuple(made[n, i][t] for n, i, t in _references(config["output_layers"]))
+        outputs = _references(config["output_layers"])
+        return tuple(made[n, i - counting.outputs.get(n, 0)][t] for n, i, t in outputs)
 
 
 def _path(scope: Sequence[str], entry: Mapping[str, Any]) -> str:
@@ -261,22 +263,58 @@ def _references(value: Any) -> list[Reference]:
     return [ref for item in value for ref in _references(item)]
 
 
-def _nodes(
-    config: Mapping[str, Any],
-) -> Iterator[tuple[Mapping[str, Any], int, list[Reference]]]:
-    """(entry, node index, inputs) of every call in a functional configuration.
+@dataclass(frozen=True)
+class _Counting:
+    """Number of the first call of every nested model, in layers' inputs and in the outputs.
 
-    Keras 2 counts the calls of a nested model from 1 where the model's own definition is call 0;
-    which of both a file does shows in the largest index that anything refers to.
+    Where a model's own definition counts as call 0 its first use is call 1.  Keras 2 counts so
+    everywhere, Keras 3 only in the outputs and only for functional models.  Every call of a saved
+    model is referred to, so the right pair is one with which the references name all calls.
     """
-    largest: dict[str, int] = {}
-    uses = [entry.get("inbound_nodes", []) for entry in config["layers"]]
-    for name, node, _ in _references([*uses, config["output_layers"]]):
-        largest[name] = max(node, largest.get(name, 0))
+
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+    @staticmethod
+    def of(config: Mapping[str, Any]) -> _Counting:
+        """The counting of a functional configuration, in which inputs are relative to outputs."""
+        uses = [entry.get("inbound_nodes", []) for entry in config["layers"]]
+        inner, outer = _calls(uses), _calls(config["output_layers"])
+        inputs, outputs = {}, {}
+        for entry in filter(is_model, config["layers"]):
+            name = layer_name(entry)
+            pair = _first_calls(entry, inner.get(name, set()), outer.get(name, set()))
+            inputs[name], outputs[name] = pair[0], pair[1] - pair[0]
+        return _Counting(inputs, outputs)
+
+
+def _calls(value: Any) -> dict[str, set[int]]:
+    """Numbers of the calls that references name, by layer."""
+    found: dict[str, set[int]] = {}
+    for name, node, _ in _references(value):
+        found.setdefault(name, set()).add(node)
+    return found
+
+
+def _first_calls(entry: Mapping[str, Any], inner: set[int], outer: set[int]) -> tuple[int, int]:
+    """Numbers of a nested model's first call in inputs and in outputs: the likeliest that fit."""
+    nodes = entry.get("inbound_nodes", [])
+    new = any(isinstance(node, Mapping) for node in nodes)
+    functional = "output_layers" in entry["config"]
+    likely = [(0, 1), (1, 1), (0, 0)] if new and functional else [(0, 0), (1, 1)]
+    for a, b in likely:
+        if {i - a for i in inner} | {i - b for i in outer} == set(range(len(nodes))):
+            return a, b
+    return 0, 0
+
+
+def _nodes(
+    config: Mapping[str, Any], counting: _Counting
+) -> Iterator[tuple[Mapping[str, Any], int, list[Reference]]]:
+    """(entry, call number, inputs) of every call in a functional configuration."""
     for entry in config["layers"]:
-        nodes = entry.get("inbound_nodes", [])
-        first = 1 if is_model(entry) and largest.get(layer_name(entry)) == len(nodes) else 0
-        for index, node in enumerate(nodes):
+        first = counting.inputs.get(layer_name(entry), 0)
+        for index, node in enumerate(entry.get("inbound_nodes", [])):
             _check_constants(entry, node)
             yield entry, first + index, _references(node)
 
