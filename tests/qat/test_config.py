@@ -89,29 +89,27 @@ def test_presets_are_named_for_what_they_are() -> None:
 
 def test_overrides_reach_the_layers() -> None:
     overrides = {
-        "stem": {"weights": "pot4", "activation_bits": 5},
+        "separable": {"weights": "pot4", "activation_bits": 5},
         "sum": {"activation_bits": 6},
-        "alone": {"weights": "apot4", "scale": "per_tensor"},
+        "pla*": {"weights": "apot4", "scale": "per_tensor"},
     }
-    model = make("residual")
-    quantized = qat.quantize(
-        model, qat.QuantConfig("lut3", overrides=overrides), data_for(model, 8)
-    )
-    stem, alone = quantized.get_layer("stem"), quantized.get_layer("alone")
-    assert (stem.weight_quantizer.encoding, stem.bits) == ("pot4", 5)
-    assert (alone.weight_quantizer.encoding, alone.weight_quantizer.scale) == (
-        "apot4", "per_tensor",
-    )  # fmt: skip
-    assert quantized.get_layer("sum").bits == 6
-    assert quantized.get_layer("point").weight_quantizer.encoding == "lut3"
+    model = make("two_ended")
+    config = qat.QuantConfig("lut3", overrides=overrides)
+    found = qat.quantize(model, config, data_for(model, 8))
+    for name in ("separable", "separable_depthwise"):
+        layer = found.get_layer(name)
+        assert (layer.weight_quantizer.encoding, layer.bits) == ("pot4", 5)
+    plain = found.get_layer("plain").weight_quantizer
+    assert (plain.encoding, plain.scale) == ("apot4", "per_tensor")
+    assert (found.get_layer("sum").bits, found.get_layer("plain").bits) == (6, 8)
 
 
-@pytest.mark.parametrize("pattern", ["stme", "stem_relu", "image"])
+@pytest.mark.parametrize("pattern", ["stme", "separable_activation", "one"])
 def test_overrides_that_change_nothing_are_refused(pattern: str) -> None:
     """A misspelt layer, a ReLU that is folded into a convolution, an input."""
-    model = make("residual")
-    config = qat.QuantConfig("lut4", overrides={"stem": "int8", pattern: "int4"})
-    with pytest.raises(InputError, match=rf"'{pattern}' matches no layer .* stem"):
+    model = make("two_ended")
+    config = qat.QuantConfig("lut4", overrides={"plain": "int8", pattern: "int4"})
+    with pytest.raises(InputError, match=rf"'{pattern}' matches no layer .* separable, sum"):
         qat.quantize(model, config, data_for(model, 4))
 
 
