@@ -56,7 +56,7 @@ def test_any_flipped_bit_is_noticed(data: bytes) -> None:
 
 @pytest.mark.parametrize("keep", [0, 10, 500, -1])
 def test_truncation_is_noticed(data: bytes, keep: int) -> None:
-    with pytest.raises(ArchiveError, match="damaged or not a .tq file"):
+    with pytest.raises(ArchiveError, match=r"damaged or not a \.tq file"):
         archive.graph_from_bytes(data[:keep])
 
 
@@ -70,7 +70,7 @@ def rewrite(data: bytes, **changes: object) -> bytes:
 
 
 def test_another_schema_names_both_versions(data: bytes) -> None:
-    with pytest.raises(ArchiveError, match="has schema 99 .* reads schema 1; quantize"):
+    with pytest.raises(ArchiveError, match=r"has schema 99 .* reads schema 1; quantize"):
         archive.graph_from_bytes(rewrite(data, schema=99))
 
 
@@ -81,7 +81,7 @@ def test_member_hash_is_checked(data: bytes) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="cannot read .*absent.tq"):
+    with pytest.raises(ModelFileError, match=r"cannot read .*absent\.tq"):
         archive.load_graph(tmp_path / "absent.tq")
 
 

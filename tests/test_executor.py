@@ -63,7 +63,9 @@ def test_convolutions_equal_direct_loops(kernel, strides, padding, depthwise, dt
         acc = naive_conv(sample, w.image(), bias, strides, padding, depthwise)
         for channel, n in enumerate(shifts):
             half = 1 << (int(n) - 1)
-            for a, r in zip(acc[..., channel].ravel().tolist(), result[..., channel].ravel(), strict=True):
+            for a, r in zip(
+                acc[..., channel].ravel().tolist(), result[..., channel].ravel(), strict=True
+            ):
                 rounded = (a + half + (0 if n < 2 else (a > 0) - (a < 0))) >> int(n)
                 assert r == min(max(rounded, -128), 127)
 
@@ -80,8 +82,13 @@ def test_large_sums_leave_float32_and_stay_exact() -> None:
     out = t[graph.outputs[0]]
     n = op.shifts([t["input0"]], out)
     half = [1 << (int(k) - 1) for k in n]
-    expected = [[min(max((a + h + (a > 0) - (a < 0)) >> int(k), out.lo), out.hi)
-                 for a, k, h in zip(row, n, half, strict=True)] for row in acc]
+    expected = [
+        [
+            min(max((a + h + (a > 0) - (a < 0)) >> int(k), out.lo), out.hi)
+            for a, k, h in zip(row, n, half, strict=True)
+        ]
+        for row in acc
+    ]
     assert executor.run(graph, codes)[out.name].tolist() == expected
 
 
@@ -116,8 +123,9 @@ def one_input_graph() -> Graph:
 
 def test_preprocessing_is_scale_times_difference() -> None:
     graph = one_input_graph()
-    graph = Graph(graph.name, graph.tensors, graph.nodes, graph.inputs, graph.outputs,
-                  (Preprocess(0.5, 3.0),))
+    graph = Graph(
+        graph.name, graph.tensors, graph.nodes, graph.inputs, graph.outputs, (Preprocess(0.5, 3.0),)
+    )
     codes = executor.quantize_inputs(graph, [np.array([[3, 5, 4, 400]], np.uint16)])
     assert codes["input0"].ravel().tolist() == [0, 1, 1, 127]
 

@@ -39,10 +39,8 @@ def test_tflite_is_two_roundings(acc: int, n: int) -> None:
     doubled = (acc * 2**30 + (2**30 if acc >= 0 else 1 - 2**30)) / Fraction(2**31)
     high = math.trunc(doubled)
     left = max(1 - n, 0)
-    if n == 0:
-        expected = acc
-    else:
-        expected = half_away(Fraction(high, 2 ** (n - 1))) if n > 1 else high
+    rounded = half_away(Fraction(high, 2 ** (n - 1))) if n > 1 else high
+    expected = rounded if n else acc
     assert left == (1 if n == 0 else 0)
     assert numerics.shift_tflite(np.int64(acc), np.int64(n)) == expected
 
@@ -72,8 +70,9 @@ def test_bits_signed_is_the_smallest_width(lo: int, span: int) -> None:
     hi = lo + span
     bits = numerics.bits_signed(lo, hi)
     assert -(2 ** (bits - 1)) <= lo and hi < 2 ** (bits - 1)
-    smaller = 2 ** max(bits - 2, 0)
-    assert bits == 1 or not (-smaller <= lo and hi < smaller)
+    if bits > 1:
+        smaller = 2 ** (bits - 2)
+        assert not (-smaller <= lo and hi < smaller)
 
 
 @given(st.floats(1e-30, 1e30))

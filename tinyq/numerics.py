@@ -95,7 +95,9 @@ def quantize_real(x: FloatArray, exponent: int, lo: int, hi: int) -> IntArray:
 
 def bits_signed(lo: int, hi: int) -> int:
     """Bits of the smallest two's complement type that holds every integer in [lo, hi]."""
-    return max(int(hi).bit_length(), int(-lo - 1).bit_length() if lo < 0 else 0) + 1
+    above = int(hi).bit_length() if hi > 0 else 0
+    below = int(-lo - 1).bit_length() if lo < 0 else 0
+    return max(above, below) + 1
 
 
 def ceil_log2(x: FloatArray | float) -> IntArray:

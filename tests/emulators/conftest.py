@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of this folder share: its helper module on the path, and tools that are absent."""
+"""What the tests of this folder share: its helper module on the path, every backend."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from available import skip_unless_available
 
 from tinyq.emulators import BACKENDS
-from tinyq.errors import ToolMissing
-from tinyq.toolchain import arm_compiler
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 RUNNABLE = [name for name in BACKENDS if not name.startswith("renode-")]
-
-
-def skip_unless_available(name: str) -> None:
-    """Skip, and say what to install, where a backend or the compiler is truly absent."""
-    try:
-        BACKENDS[name]().require()
-        if name != "host":
-            arm_compiler()
-    except ToolMissing as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(params=RUNNABLE)

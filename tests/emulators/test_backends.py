@@ -99,7 +99,7 @@ def test_killed_host_program_is_reported() -> None:
 
 
 def skip_unless(name: str) -> None:
-    from conftest import skip_unless_available
+    from available import skip_unless_available
 
     skip_unless_available(name)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import skip_unless_available
+from available import skip_unless_available
 from doubles import counted, double, packed, samples
 
 from tinyq.boards import core_boards

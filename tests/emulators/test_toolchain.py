@@ -7,7 +7,7 @@ import ctypes
 from pathlib import Path
 
 import pytest
-from conftest import skip_unless_available
+from available import skip_unless_available
 from doubles import double
 
 from tinyq import elf

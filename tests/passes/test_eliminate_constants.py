@@ -39,9 +39,13 @@ def deaden(graph: Graph, rng: np.random.Generator) -> Graph:
             bias[dead] = rng.choice([-(2**24), 0, 3000, 2**24], dead.sum())
             w = op.quantized
             levels = None if w.table is None else np.append(w.table[1:].astype(np.int64), 0)
-            op = replace(op, weights=encode_image(image, ENCODINGS[w.encoding], w.exponents,
-                                                  levels) if levels is None or
-                         np.isin(image, levels).all() else w, bias=bias)
+            op = replace(
+                op,
+                weights=encode_image(image, ENCODINGS[w.encoding], w.exponents, levels)
+                if levels is None or np.isin(image, levels).all()
+                else w,
+                bias=bias,
+            )
         nodes.append(replace(node, op=op))
     return validate(replace(graph, nodes=tuple(nodes)))
 
