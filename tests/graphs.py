@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyq.encodings import ENCODINGS, Weights, encode_image
+from tinyq.encodings import ENCODINGS, Weights, encode_image, fixed_levels
 from tinyq.graph import Graph, Node, validate
 from tinyq.ops import (
     Add,
@@ -46,7 +46,7 @@ def random_weights(
         table[0], table[-1] = -127, 127
         image = rng.choice(table, shape)
         return encode_image(image, form, exponents, table)
-    image = rng.integers(-form.max_level, form.max_level + 1, shape)
+    image = rng.choice(fixed_levels(form), shape)
     return encode_image(image, form, exponents)
 
 
@@ -91,22 +91,31 @@ class GraphBuilder:
         bits = int(self.rng.choice([8, 8, 8, 4]))
         return self.apply(op, [x], dtype=dtype, bits=bits, exponent=exponent)
 
-    def conv(self, x: str, filters: int, kernel=(3, 3), strides=(1, 1), padding="same",
-             activation="relu") -> str:
+    def conv(
+        self, x: str, filters: int, kernel=(3, 3), strides=(1, 1), padding="same", activation="relu"
+    ) -> str:
         shape = self.tensors[x].shape
         pads = same_padding(shape, kernel, strides) if padding == "same" else (0, 0, 0, 0)
         pads = pads if isinstance(padding, str) else padding
         size = (filters, *kernel, shape[2])
         return self.linear(Conv2D, x, size, activation, strides=strides, padding=pads)
 
-    def depthwise(self, x: str, multiplier=1, kernel=(3, 3), strides=(1, 1), padding="same",
-                  activation="relu") -> str:
+    def depthwise(
+        self, x: str, multiplier=1, kernel=(3, 3), strides=(1, 1), padding="same", activation="relu"
+    ) -> str:
         shape = self.tensors[x].shape
         pads = same_padding(shape, kernel, strides) if padding == "same" else (0, 0, 0, 0)
         pads = pads if isinstance(padding, str) else padding
         size = (shape[2] * multiplier, *kernel)
-        return self.linear(DepthwiseConv2D, x, size, activation, strides=strides, padding=pads,
-                           multiplier=multiplier)
+        return self.linear(
+            DepthwiseConv2D,
+            x,
+            size,
+            activation,
+            strides=strides,
+            padding=pads,
+            multiplier=multiplier,
+        )
 
     def dense(self, x: str, units: int, activation: str = "linear") -> str:
         return self.linear(Dense, x, (units, self.tensors[x].shape[0]), activation)

@@ -9,7 +9,14 @@ from graphs import random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyq.encodings import ENCODINGS, Weights, encode_image, pack_codes, unpack_codes
+from tinyq.encodings import (
+    ENCODINGS,
+    Weights,
+    encode_image,
+    fixed_levels,
+    pack_codes,
+    unpack_codes,
+)
 from tinyq.errors import GraphError
 
 NAMES = sorted(ENCODINGS)
@@ -35,8 +42,9 @@ def test_an_image_survives_encoding(name: str, seed: int) -> None:
     w = random_weights(np.random.default_rng(seed), (4, 3, 3), name, per_channel=True)
     again = encode_image(w.image(), ENCODINGS[name], w.exponents, w.table)
     assert np.array_equal(again.image(), w.image())
-    assert np.array_equal(again.codes, encode_image(w.image(), ENCODINGS[name], w.exponents,
-                                                    w.table).codes)
+    assert np.array_equal(
+        again.codes, encode_image(w.image(), ENCODINGS[name], w.exponents, w.table).codes
+    )
 
 
 def test_real_weights_use_the_exponent_of_their_channel() -> None:
@@ -62,3 +70,42 @@ def test_levels_outside_the_table_are_refused() -> None:
 def test_broken_weights_are_refused(fields: tuple, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         Weights(*fields)
+
+
+MAGNITUDES = {
+    "pot4": [0, 1, 2, 4, 8, 16, 32, 64],
+    "pot3": [0, 1, 2, 4],
+    "apot4": [0, 1, 8, 4, 2, 3, 10, 6],
+    "apot3": [0, 1, 2, 3],
+}
+
+
+@pytest.mark.parametrize("name", MAGNITUDES)
+def test_shifting_codes_are_a_sign_above_a_magnitude(name: str) -> None:
+    magnitudes = np.array(MAGNITUDES[name])
+    form = ENCODINGS[name]
+    codes = np.arange(2**form.bits, dtype=np.int8)
+    image = Weights(name, codes[None], np.zeros(1, np.int32)).image()[0]
+    assert np.array_equal(image, np.concatenate([magnitudes, -magnitudes]))
+    assert np.array_equal(fixed_levels(form), np.unique(image))
+
+
+@pytest.mark.parametrize("name", MAGNITUDES)
+def test_a_negative_zero_reads_as_zero_and_is_never_written(name: str) -> None:
+    form = ENCODINGS[name]
+    negative_zero = np.full((1, 3), 2 ** (form.bits - 1), np.int8)
+    read = Weights(name, negative_zero, np.zeros(1, np.int32))
+    assert not read.image().any()
+    assert not encode_image(read.image(), form, read.exponents).codes.any()
+
+
+def test_additive_codes_are_sums_of_two_terms() -> None:
+    """The levels of APoT: one of {0, 2^-1, 2^-2, 2^-4} and one of {0, 2^-3}, in units of 2^-4."""
+    sums = {a + b for a in (0, 8, 4, 1) for b in (0, 2)}
+    assert {abs(level) for level in ENCODINGS["apot4"].levels} == sums
+
+
+def test_levels_outside_an_encoding_are_refused() -> None:
+    for name, value in (("pot4", 3), ("pot3", 8), ("apot4", 5), ("apot3", -4)):
+        with pytest.raises(GraphError, match=f"levels of {name}"):
+            encode_image(np.array([[value]]), ENCODINGS[name], np.array([0]))

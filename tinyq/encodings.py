@@ -3,7 +3,10 @@
 
 A weight is ``image(code) * 2**exponent``: every encoding has an exact int8 *image* in [-127, 127],
 so one integer graph serves all of them.  Uniform codes are two's complement numbers, table codes
-are indices into a table of int8 entries that belongs to the layer.
+are indices into a table of int8 entries that belongs to the layer.  Power-of-two (pot) and additive
+power-of-two (apot) codes are a sign above a magnitude code that says how far to shift an activation
+(Przewlocka-Rus et al., arXiv 2203.05025; the layout of the bits is ours); magnitude code 0 is zero.
+A sign with magnitude code 0 reads as 0 and is never written.
 
 Packing: the codes of one output channel form a little-endian bit string, code i in the bits
 [i*b, (i+1)*b), padded to a whole byte, so that every channel starts at a byte.
@@ -60,6 +63,14 @@ class Encoding:
         return 2**self.bits if self.uses_table else 0
 
 
+def _with_sign(magnitudes: tuple[int, ...]) -> tuple[int, ...]:
+    """Levels of the codes magnitude, then sign + magnitude, for each magnitude code."""
+    return (*magnitudes, *(-magnitude for magnitude in magnitudes))
+
+
+#: Magnitude code m: bit 2 adds 2; the bits below add nothing (0), else 2**((m & 3) ^ 1).
+_APOT4: Final = (0, 1, 8, 4, 2, 3, 10, 6)
+
 ENCODINGS: Final[dict[str, Encoding]] = {
     e.name: e
     for e in (
@@ -70,6 +81,10 @@ ENCODINGS: Final[dict[str, Encoding]] = {
         Encoding("lut4", 4, uses_table=True),
         Encoding("lut3", 3, uses_table=True),
         Encoding("lut2", 2, uses_table=True),
+        Encoding("pot4", 4, levels=_with_sign((0, *(2**k for k in range(7))))),
+        Encoding("pot3", 3, levels=_with_sign((0, *(2**k for k in range(3))))),
+        Encoding("apot4", 4, levels=_with_sign(_APOT4)),
+        Encoding("apot3", 3, levels=_with_sign((0, 1, 2, 3))),
     )
 }
 

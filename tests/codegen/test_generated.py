@@ -21,7 +21,7 @@ from tinyq.backends.emulated import pack_samples
 from tinyq.codegen.vectors import layer_crcs, vector_inputs
 from tinyq.emulators.base import RunRequest
 from tinyq.emulators.host import Host
-from tinyq.encodings import ENCODINGS
+from tinyq.encodings import ENCODINGS, code_range
 from tinyq.graph import Graph, Node
 from tinyq.ops import OPS, BatchNorm, LinearOp
 from tinyq.passes.plan_memory import plan_memory
@@ -236,15 +236,21 @@ def test_init_and_selftest_leave_a_clear_state() -> None:
 # --- hook and self-test --------------------------------------------------------------------------
 
 
-def with_wrong_weight(graph: Graph, name: str) -> Graph:
-    """The graph with another first weight in one layer."""
+def with_wrong_weights(graph: Graph, name: str) -> Graph:
+    """The graph with all weights of one layer as far from the right ones as they can be.
+
+    One weight would not do: most meet padding, a negligible tap or an output that is clamped.
+    """
 
     def change(node: Node) -> Node:
         if node.name != name or not isinstance(node.op, LinearOp):
             return node
-        codes = node.op.quantized.codes.copy()
-        codes.flat[0] = 0 if codes.flat[0] else 1
-        return replace(node, op=replace(node.op, weights=replace(node.op.quantized, codes=codes)))
+        right = node.op.quantized
+        low, high = code_range(ENCODINGS[right.encoding])
+        every = np.arange(low, high + 1, dtype=np.int8)
+        images = replace(right, codes=every[None], exponents=right.exponents[:1]).image()[0]
+        codes = every[np.abs(right.image()[..., None].astype(int) - images).argmax(-1)]
+        return replace(node, op=replace(node.op, weights=replace(right, codes=codes)))
 
     return replace(graph, nodes=tuple(change(node) for node in graph.nodes))
 
@@ -256,7 +262,7 @@ def test_the_selftest_names_the_first_wrong_layer() -> None:
     crcs = layer_crcs(graph, inputs)
     found = []
     for node, _ in graph.linear_nodes():
-        wrong = with_wrong_weight(graph, node.name)
+        wrong = with_wrong_weights(graph, node.name)
         differing = np.flatnonzero(layer_crcs(wrong, inputs) != crcs)
         expected = int(differing[0]) + 1 if len(differing) else 0
         source = {"net/src/net.c": render_model(wrong, "net")["net/src/net.c"]}

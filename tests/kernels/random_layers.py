@@ -53,6 +53,8 @@ def weights(
         table = rng.integers(-127, 128, kind.table_entries).astype(np.int8)
         table[:2] = -127, 127
     ends = np.array([0, 1] if kind.uses_table else [low, high])
+    if kind.levels is not None:
+        ends = np.array([np.argmin(kind.levels), np.argmax(kind.levels)])
     drawn = rng.choice(ends, shape) if extreme else rng.integers(low, high + 1, shape)
     return Weights(encoding, drawn.astype(np.int8), exponents.astype(np.int32), table)
 

@@ -3,7 +3,8 @@
  * The body of every dot product, private to src/dot_<encoding>.c, which defines two things first:
  * CODE_BITS, the bits of a code, 1..8, and image(raw, table), the value of the code in raw's low
  * CODE_BITS (the bits above are rubbish). It then wraps dot() and unpack() into its public
- * functions.
+ * functions. An encoding that needs no multiplication also defines ADD_PRODUCT, the name of a
+ * function (sum, x, raw) that returns sum + x * image(raw, NULL), |x| < 256.
  *
  * Two output channels at a time, so that an activation is loaded once for two multiplications;
  * eight codes at a time, because eight codes of any size end at a byte boundary and their bit
@@ -23,21 +24,31 @@ typedef struct pair {
     int32_t b;
 } pair;
 
-/* Image of code `index` counted from a byte boundary. Reads no byte that holds none of its bits. */
-ALWAYS_INLINE int32_t weight_at(const uint8_t *codes, uint32_t index, const int8_t *table) {
+/* Code `index` counted from a byte boundary, below rubbish. Reads no byte that holds none of its
+ * bits. */
+ALWAYS_INLINE uint32_t raw_at(const uint8_t *codes, uint32_t index) {
     const uint32_t bit = index * CODE_BITS;
     const uint32_t shift = bit % 8U;
     uint32_t raw = (uint32_t)codes[bit / 8U] >> shift;
     if (8 % CODE_BITS != 0 && shift + CODE_BITS > 8U) {
         raw |= (uint32_t)codes[bit / 8U + 1U] << (8U - shift);
     }
-    return image(raw, table);
+    return raw;
+}
+
+ALWAYS_INLINE int32_t add_product(int32_t sum, int32_t x, uint32_t raw, const int8_t *table) {
+#ifdef ADD_PRODUCT
+    (void)table;
+    return ADD_PRODUCT(sum, x, raw);
+#else
+    return sum + x * image(raw, table);
+#endif
 }
 
 ALWAYS_INLINE pair step(pair sum, int32_t x, const uint8_t *a, const uint8_t *b, uint32_t index,
                         const int8_t *table) {
-    sum.a += x * weight_at(a, index, table);
-    sum.b += x * weight_at(b, index, table);
+    sum.a = add_product(sum.a, x, raw_at(a, index), table);
+    sum.b = add_product(sum.b, x, raw_at(b, index), table);
     return sum;
 }
 
@@ -97,7 +108,7 @@ ALWAYS_INLINE void unpack(const tq_weights *weights, uint32_t channel, uint32_t 
                           int8_t *images, uint32_t image_step) {
     const uint8_t *const codes = weights->codes + channel * weights->channel_bytes;
     for (uint32_t i = 0; i < count; i++) {
-        images[i * image_step] = (int8_t)weight_at(codes, i, weights->table);
+        images[i * image_step] = (int8_t)image(raw_at(codes, i), weights->table);
     }
 }
 

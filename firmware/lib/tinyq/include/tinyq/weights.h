@@ -7,6 +7,8 @@
  * Every code has an exact image in -127..127:
  *   int8, int4, int3, int2   two's complement in b bits
  *   lut4, lut3, lut2         index into a table of 2^b int8 entries
+ *   pot4, pot3               sign above m: 0, else 2^(m-1)
+ *   apot4, apot3             sign above magnitude: {0, 1, 8, 4} + {0, 2}; {0, 1} + {0, 2}
  *
  * An encoding is one file, src/dot_<encoding>.c, with three functions:
  *   tq_dot_<encoding>_s8, tq_dot_<encoding>_u8   dot products with int8 or uint8 activations
@@ -25,8 +27,8 @@ extern "C" {
 #endif
 
 typedef struct tq_weights {
-    const uint8_t *codes; /* [channels][channel_bytes] packed codes; no alignment needed */
-    const int8_t *table;  /* [2^b] images of the codes of a lut encoding; NULL for int encodings */
+    const uint8_t *codes;   /* [channels][channel_bytes] packed codes; no alignment needed */
+    const int8_t *table;    /* [2^b] images of the codes of a lut encoding; else NULL */
     uint32_t channel_bytes; /* ceil(codes per channel * b / 8) */
 } tq_weights;
 
@@ -70,6 +72,10 @@ TQ_DECLARE_ENCODING(int2);
 TQ_DECLARE_ENCODING(lut4);
 TQ_DECLARE_ENCODING(lut3);
 TQ_DECLARE_ENCODING(lut2);
+TQ_DECLARE_ENCODING(pot4);
+TQ_DECLARE_ENCODING(pot3);
+TQ_DECLARE_ENCODING(apot4);
+TQ_DECLARE_ENCODING(apot3);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Weights that are sums of two powers of two: a sign above a bit that adds 2 above a bit that adds
+ * 1. Each term is a shifted activation, and where the weight is zero nothing is done.
+ */
+#include <stdint.h>
+
+#include "inline.h"
+
+#define CODE_BITS   3
+#define ADD_PRODUCT add_shifted
+
+/* x * magnitude; unsigned, because a negative number has no defined left shift. */
+ALWAYS_INLINE int32_t shifted(int32_t x, uint32_t raw) {
+    uint32_t product = 0;
+    if ((raw & 1U) != 0) {
+        product = (uint32_t)x;
+    }
+    if ((raw & 2U) != 0) {
+        product += (uint32_t)x << 1;
+    }
+    return (int32_t)product;
+}
+
+ALWAYS_INLINE int32_t add_shifted(int32_t sum, int32_t x, uint32_t raw) {
+    if ((raw & 3U) == 0) {
+        return sum;
+    }
+    return (raw & 4U) != 0 ? sum - shifted(x, raw) : sum + shifted(x, raw);
+}
+
+ALWAYS_INLINE int32_t image(uint32_t raw, const int8_t *table) {
+    (void)table;
+    return add_shifted(0, 1, raw);
+}
+
+#include "dot_impl.h"
+
+void tq_dot_apot3_s8(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                     uint32_t count, int32_t *sums) {
+    dot(weights, segment, first, count, sums, 1);
+}
+
+void tq_dot_apot3_u8(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                     uint32_t count, int32_t *sums) {
+    dot(weights, segment, first, count, sums, 0);
+}
+
+void tq_unpack_apot3(const tq_weights *weights, uint32_t channel, uint32_t count, int8_t *images,
+                     uint32_t step) {
+    unpack(weights, channel, count, images, step);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Weights that are powers of two: a sign above 3 bits m. m = 0 is zero, else the magnitude is
+ * 2^(m-1): the activation is shifted, not multiplied, and where the weight is zero nothing is done.
+ */
+#include <stdint.h>
+
+#include "inline.h"
+
+#define CODE_BITS   4
+#define ADD_PRODUCT add_shifted
+
+/* x * magnitude for m = 1..7; unsigned, because a negative number has no defined left shift. */
+ALWAYS_INLINE int32_t shifted(int32_t x, uint32_t m) {
+    return (int32_t)((uint32_t)x << (m - 1U));
+}
+
+ALWAYS_INLINE int32_t add_shifted(int32_t sum, int32_t x, uint32_t raw) {
+    const uint32_t m = raw & 7U;
+    if (m == 0) {
+        return sum;
+    }
+    return (raw & 8U) != 0 ? sum - shifted(x, m) : sum + shifted(x, m);
+}
+
+ALWAYS_INLINE int32_t image(uint32_t raw, const int8_t *table) {
+    (void)table;
+    return add_shifted(0, 1, raw);
+}
+
+#include "dot_impl.h"
+
+void tq_dot_pot4_s8(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                    uint32_t count, int32_t *sums) {
+    dot(weights, segment, first, count, sums, 1);
+}
+
+void tq_dot_pot4_u8(const tq_weights *weights, const tq_segment *segment, uint32_t first,
+                    uint32_t count, int32_t *sums) {
+    dot(weights, segment, first, count, sums, 0);
+}
+
+void tq_unpack_pot4(const tq_weights *weights, uint32_t channel, uint32_t count, int8_t *images,
+                    uint32_t step) {
+    unpack(weights, channel, count, images, step);
+}
