@@ -8,35 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tf_keras
+from train_models import blobs, classifier
 
 import tinyq.qat as qat
 from tinyq import executor
-from tinyq.errors import DataError, UnsupportedError
+from tinyq.errors import DataError, InputError, UnsupportedError
 from tinyq.qat.quantize import variables_by_group
-from tinyq.qat.train import LOSSES, _Trainer
 
 L = tf_keras.layers
-
-
-def blobs(count: int = 96) -> tuple[Any, Any]:
-    """Two classes: a bright left or a bright right half."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 0.4, (count, 4, 4, 1)).astype(np.float32)
-    y = rng.integers(0, 2, count)
-    for image, label in zip(x, y, strict=True):
-        image[:, 2 * label : 2 * label + 2] += 0.5
-    return x, y
-
-
-def classifier() -> Any:
-    tf_keras.utils.set_random_seed(3)
-    inputs = L.Input((4, 4, 1), name="image")
-    x = L.Conv2D(4, 3, use_bias=False, name="conv")(inputs)
-    x = L.BatchNormalization(name="norm")(x)
-    x = L.ReLU(name="relu")(x)
-    x = L.Flatten(name="flat")(x)
-    x = L.Dense(2, activation="softmax", name="classes")(x)
-    return tf_keras.Model(inputs, x)
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +61,6 @@ def test_variables_fall_into_their_groups(lut_model: Any) -> None:
     assert kinds == {"kernel:0", "gamma:0", "beta:0", "bias:0"}
 
 
-def test_rates_follow_the_schedule(lut_model: Any) -> None:
-    config = qat.TrainConfig(epochs=10, batch_size=10)
-    trainer = _Trainer(lut_model, config, LOSSES["classes"], 100)
-    assert trainer.rates() == {"weight": 1e-3, "scale": 1e-2, "table": 0.2}
-    trainer.done = 50
-    halfway = trainer.rates()
-    assert halfway["weight"] == pytest.approx(5e-4) and halfway["scale"] == pytest.approx(5e-3)
-    trainer.done = 70
-    assert trainer.rates()["scale"] == 0.0
-    trainer.done = 100
-    assert trainer.rates()["weight"] == 0.0
-
-
 def test_autoencoder_reconstructs_without_labels() -> None:
     tf_keras.utils.set_random_seed(1)
     inputs = L.Input((6,), name="x")
@@ -131,9 +97,53 @@ def test_keras_fit_trains_it_too() -> None:
         assert np.array_equal(codes, expected[name])
 
 
-def test_several_outputs_are_refused() -> None:
-    inputs = L.Input((4,), name="x")
-    model = tf_keras.Model(inputs, [L.Dense(2)(inputs), L.Dense(3)(inputs)])
-    x = np.ones((4, 4), np.float32)
-    with pytest.raises(UnsupportedError, match="2 outputs"):
-        qat.train(qat.quantize(model, qat.preset("w8a8"), x), x, np.zeros(4))
+@pytest.fixture(scope="module")
+def pair_model() -> Any:
+    """Two inputs, a class and a real number."""
+    tf_keras.utils.set_random_seed(5)
+    one, two = L.Input((3,), name="one"), L.Input((2,), name="two")
+    x = L.Concatenate(name="join")([one, two])
+    kind = L.Dense(2, activation="softmax", name="kind")(x)
+    size = L.Dense(1, name="size")(x)
+    data = [np.random.default_rng(i).normal(size=(64, n)) for i, n in ((0, 3), (1, 2))]
+    model = tf_keras.Model([one, two], [kind, size])
+    return qat.quantize(model, qat.preset("w8a8"), data), data
+
+
+def test_several_inputs_and_outputs(pair_model: Any) -> None:
+    model, (one, two) = pair_model
+    labels = [(one[:, 0] > 0).astype(int), one.sum(1, keepdims=True) - two[:, :1]]
+    config = qat.TrainConfig(
+        epochs=40, batch_size=32, learning_rate=5e-2, loss=("classes", "squares")
+    )
+    losses = qat.train(model, [one, two], labels, config)
+    assert losses[-1] < 0.2 * losses[0]
+    kinds, sizes = model.predict([one, two], verbose=0)
+    assert (kinds.argmax(-1) == labels[0]).mean() > 0.9
+    assert np.abs(sizes - labels[1]).mean() < 0.5 * np.abs(labels[1]).mean()
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "error", "message"),
+    [
+        (np.zeros(64), "auto", DataError, "list with one array each"),
+        ([np.zeros(64)], "auto", DataError, "list with one array each"),
+        ([np.zeros(64), np.zeros(64)], ("auto",), InputError, "1 losses for 2 outputs"),
+        ([np.zeros(64), np.zeros(63)], ("auto", "squares"), DataError, "one number for each"),
+        ([np.zeros(64), np.full(64, np.nan)], ("auto", "squares"), DataError, "NaN"),
+        (None, "auto", UnsupportedError, "2 inputs and 2 outputs"),
+    ],
+)
+def test_labels_that_do_not_fit_several_outputs(
+    pair_model: Any, labels: Any, loss: Any, error: type[Exception], message: str
+) -> None:
+    model, data = pair_model
+    with pytest.raises(error, match=message):
+        qat.train(model, data, labels, qat.TrainConfig(loss=loss))
+
+
+def test_inputs_of_different_length(pair_model: Any) -> None:
+    model, (one, two) = pair_model
+    labels = [np.zeros(64), np.zeros(64)]
+    with pytest.raises(DataError, match="64, 60 samples"):
+        qat.train(model, [one, two[:60]], labels, qat.TrainConfig(loss=("classes", "squares")))

@@ -22,10 +22,11 @@ import tf_keras
 
 from tinyq.errors import ModelFileError
 from tinyq.qat.calibrate import calibrate
-from tinyq.qat.config import PRESETS, QuantConfig, TrainConfig, preset, read_config
+from tinyq.qat.config import PRESETS, QuantConfig, preset, read_config
 from tinyq.qat.export import tensor_codes, to_graph
 from tinyq.qat.forward import logits_model, set_batch_statistics
 from tinyq.qat.quantize import apply_scheme, quantize
+from tinyq.qat.schedule import TrainConfig
 from tinyq.qat.scheme import LayerConfig, Scheme
 from tinyq.qat.train import Progress, train
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to train: a specification for every layer; and how: rates and schedule.  Presets by name.
+"""What to train: a specification for every layer.  Presets by name.
 
 A layer's options come from, in this order: the first override whose pattern matches its name, the
 rules for outer and standalone layers, the configuration itself.
@@ -29,6 +29,8 @@ from tinyq.quantizers.spec import LayerSpec
 FIRST_LAST: Final = ("same", "int8")
 #: folded batch normalizations that stand alone have few weights: always 8 bits
 STANDALONE_ENCODING: Final = "int8"
+#: methods that bound accumulators; they leave the means of the first and the last layer alone
+BOUNDING: Final = ("a2q", "a2q_plus")
 _LAYER_OPTIONS: Final = tuple(f.name for f in fields(LayerSpec))
 
 Override = str | Mapping[str, Any]
@@ -41,6 +43,8 @@ class QuantConfig(LayerSpec):
     Attributes (besides those of ``LayerSpec``):
         first_last: "same", or "int8" for the first and last layer with weights.
         input_bits, output_bits: of the model's input and of its last layers.
+        constrain_first_last: bound the accumulators of the first and the last layer with weights
+            as well, where the method bounds any.
         overrides: by pattern of the user's layer name (``fnmatch``), an encoding (quantized in its
             own way) or a mapping from options of ``LayerSpec`` to values; the first match wins, the
             rest stays as configured.  A batch normalization or ReLU that is folded into the layer
@@ -50,6 +54,7 @@ class QuantConfig(LayerSpec):
     first_last: str = "same"
     input_bits: int = 8
     output_bits: int = 8
+    constrain_first_last: bool = False
     overrides: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
@@ -91,6 +96,9 @@ def layer_spec(config: QuantConfig, source: str, role: Role) -> LayerSpec:
         spec = replace(spec, activation_bits=config.output_bits)
     if role.standalone or (role.outer and config.first_last == "int8"):
         spec = replace(spec, weights=STANDALONE_ENCODING, method="")
+    if role.outer and spec.method in BOUNDING:
+        method = spec.method if config.constrain_first_last else ""
+        spec = replace(spec, method=method, zero_center=False)
     for pattern, override in config.overrides.items():
         if fnmatch.fnmatchcase(source, pattern):
             return replace(spec, **config._overridden(pattern, override))
@@ -122,36 +130,8 @@ def _check_options(options: Mapping[str, Any], example: LayerSpec, *more: str) -
             raise InputError(f"option {key}={value!r} is no {kind.__name__}")
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a quantized model is trained.
-
-    Attributes:
-        epochs, batch_size: passes over the data and samples a step.
-        learning_rate: of kernels, biases and batch normalization (Adam, cosine to zero).
-        scale_rate: of the exponents' theta.
-        table_rate: of table entries, which are numbers up to 127.
-        freeze_scales: fraction of the steps after which exponents stay; they would flip otherwise.
-        batch_statistics: fraction of the steps that normalize by batch statistics; 0 keeps the
-            statistics of the trained model throughout.
-        seed: of shuffling and dropout.
-    """
-
-    epochs: int = 3
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    scale_rate: float = 1e-2
-    table_rate: float = 0.2
-    freeze_scales: float = 0.7
-    batch_statistics: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1:
-            raise InputError(f"epochs={self.epochs}, batch_size={self.batch_size}: use 0.., 1..")
-        for name in ("freeze_scales", "batch_statistics"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)} is no fraction from 0 to 1")
+def _a2q_plus4(bits: int) -> QuantConfig:
+    return QuantConfig("int4", activation_bits=4, method="a2q_plus", accumulator_bits=bits)
 
 
 #: w<bits>a<bits>_<method>: options of ``QuantConfig``
@@ -170,6 +150,16 @@ PRESETS: Final[Mapping[str, QuantConfig]] = MappingProxyType(
         "w3a8_pot": QuantConfig("pot3"),
         "w4a8_apot": QuantConfig("apot4"),
         "w3a8_apot": QuantConfig("apot3"),
+        "w8a8_a2q20": QuantConfig("int8", method="a2q", accumulator_bits=20),
+        "w8a8_a2q18": QuantConfig("int8", method="a2q", accumulator_bits=18),
+        "w8a8_a2q16": QuantConfig("int8", method="a2q"),
+        "w8a8_a2q_plus16": QuantConfig("int8", method="a2q_plus"),
+        "w4a4_a2q16": QuantConfig("int4", activation_bits=4, method="a2q"),
+        "w4a4_a2q14": QuantConfig("int4", activation_bits=4, method="a2q", accumulator_bits=14),
+        "w4a4_a2q12": QuantConfig("int4", activation_bits=4, method="a2q", accumulator_bits=12),
+        "w4a4_a2q_plus16": _a2q_plus4(16),
+        "w4a4_a2q_plus14": _a2q_plus4(14),
+        "w4a4_a2q_plus12": _a2q_plus4(12),
     }
 )
 

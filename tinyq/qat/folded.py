@@ -30,13 +30,18 @@ import tf_keras
 from tinyq.numerics import FLOAT32_EXACT
 from tinyq.qat.links import OwnerLayer, is_training, restore, serialize
 from tinyq.quantizers import WeightQuantizer
+from tinyq.quantizers.base import Accumulator, Variables
 from tinyq.quantizers.functions import Tensor, exp2, exponent_above, power_of_two, round_half_up
+from tinyq.quantizers.wide import Wide
 
 #: bits that a bias may need in units of the accumulator; channels whose weights are far smaller
 #: than their bias get a coarser weight exponent
 MAX_BIAS_BITS: Final = 22
 #: largest requantization shift; finer weights could not change the output
 MAX_TRAINED_SHIFT: Final = 22
+#: of an accumulator of bounded width a bias takes at most 2**-2, the rounding constant 2**-4
+BIAS_HEADROOM: Final = 3
+SHIFT_HEADROOM: Final = 4
 
 BatchNorm = dict[str, Any]
 
@@ -79,6 +84,7 @@ class FoldedLayer(OwnerLayer, abc.ABC):
         self.use_bias = use_bias
         self.rounding = rounding
         self.batch_statistics = False
+        self.wide_weights = False
         self.weight_variables: dict[str, Any] = {}
 
     @abc.abstractmethod
@@ -111,7 +117,11 @@ class FoldedLayer(OwnerLayer, abc.ABC):
     def _build_batch_norm(self, channels: int, options: BatchNorm) -> None:
         def add(name: str, value: str, trainable: bool) -> Any:
             return self.add_weight(
-                name=name, shape=[channels], initializer=value, trainable=trainable
+                name=name,
+                shape=[channels],
+                initializer=value,
+                trainable=trainable,
+                aggregation=tf.VariableAggregation.MEAN,  # of replicas that saw other samples
             )
 
         self.gamma = add("gamma", "ones", True) if options["scale"] else tf.ones([channels])
@@ -136,23 +146,58 @@ class FoldedLayer(OwnerLayer, abc.ABC):
         bias = self.beta + (self._bias() - self.moving_mean) * factor
         return self.kernel * self.spread(factor), bias
 
-    def weight_exponent(self, bias: Tensor, source: Tensor, output: Tensor) -> Tensor:
+    def quantization(self, kernel: Tensor) -> tuple[WeightQuantizer, Variables]:
+        """The weight quantizer in force and what it computes with."""
+        if self.wide_weights:
+            own = self.weight_quantizer
+            return Wide(own.scale, own.channel_axes), {"kernel": kernel}
+        return self.weight_quantizer, self.weight_variables
+
+    def weight_exponent(
+        self, exponent: Tensor, bias: Tensor, source: Tensor, output: Tensor
+    ) -> Tensor:
         """Exponents of the weights, bounded so that bias and shift stay within their limits."""
-        above_bias = exponent_above(bias) - source - MAX_BIAS_BITS
-        floor = tf.stop_gradient(tf.maximum(above_bias, output - source - MAX_TRAINED_SHIFT))
-        exponent = self.weight_quantizer.exponent(self.weight_variables)
+        bias_bits, shift = self.headroom()
+        above_bias = exponent_above(bias) - source - bias_bits
+        floor = tf.stop_gradient(tf.maximum(above_bias, output - source - shift))
         per_tensor = self.weight_quantizer.scale == "per_tensor"
         return tf.maximum(exponent, tf.reduce_max(floor) if per_tensor else self.spread(floor))
+
+    def headroom(self) -> tuple[int, int]:
+        """Bits that a bias may need, and the largest shift."""
+        bits = self.weight_quantizer.accumulator_bits
+        if bits is None:
+            return MAX_BIAS_BITS, MAX_TRAINED_SHIFT
+        bias_bits = min(bits - BIAS_HEADROOM, MAX_BIAS_BITS)
+        return bias_bits, min(bits - SHIFT_HEADROOM, MAX_TRAINED_SHIFT)
 
     def parameters(self) -> Parameters:
         """Codes, exponents and bias as they are now."""
         kernel, bias = self.folded()
         source, output = tf.stop_gradient(self.producers[0].exponent()), self.exponent()
-        exponent = self.weight_exponent(bias, source, output)
-        codes = self.weight_quantizer.codes(kernel, self.weight_variables, exponent)
+        quantizer, variables = self.quantization(kernel)
+        exponent = self.weight_exponent(quantizer.exponent(variables), bias, source, output)
         accumulator = tf.stop_gradient(source + tf.reshape(exponent, [-1]))
         whole = round_half_up(bias * power_of_two(-accumulator))
+        beside = self.beside(accumulator, whole, output)
+        codes = quantizer.bounded_codes(kernel, variables, exponent, beside)
         return Parameters(codes, exponent, whole, accumulator, output)
+
+    def beside(self, accumulator: Tensor, bias: Tensor, output: Tensor) -> Accumulator:
+        """What the accumulators hold beside the products: bias and rounding constant."""
+        channels = _channels(self.kernel.shape, self.weight_quantizer.channel_axes)
+        shift = tf.maximum(tf.reduce_max(output - accumulator), 1.0)
+        margin = power_of_two(shift - 1.0) + 1.0
+        low, high = self.producers[0].code_range
+        return Accumulator(low, high, tf.broadcast_to(bias, [channels]), margin)
+
+    def penalty(self, p: Parameters) -> Tensor | None:
+        """The weight quantizer's own loss."""
+        if self.wide_weights:
+            return None
+        kernel, _ = self.folded()
+        beside = self.beside(p.accumulator, p.bias, p.output)
+        return self.weight_quantizer.penalty(kernel, self.weight_variables, p.exponent, beside)
 
     def accumulator_exponent(self) -> Tensor:
         return self.parameters().accumulator
@@ -160,7 +205,7 @@ class FoldedLayer(OwnerLayer, abc.ABC):
     def compute(self, x: Tensor, training: Any) -> Tensor:
         p = self.parameters()
         if is_training(training):
-            penalty = self.weight_quantizer.penalty(self.weight_variables)
+            penalty = self.penalty(p)
             if penalty is not None:
                 self.add_loss(penalty)
             y = self._with_batch_statistics(x, p) if self._uses_batch() else self._sum(x, p)
@@ -216,9 +261,13 @@ class FoldedLayer(OwnerLayer, abc.ABC):
 
     def initialize_weights(self) -> None:
         """Fit the weight quantizer to the folded kernel."""
-        kernel, _ = self.folded()
-        start = self.weight_quantizer.initialize(kernel.numpy(), self.weight_variables)
-        if start is not None:
+        kernel, bias = self.folded()
+        source = float(self.producers[0].exponent().numpy())
+        beside = Accumulator(*self.producers[0].code_range, bias.numpy(), 0.0)
+        start = self.weight_quantizer.initialize_bounded(
+            kernel.numpy(), self.weight_variables, beside, source
+        )
+        if start is not None and isinstance(self.kernel, tf.Variable):
             scale = 1.0 if self.batch_norm is None else self.spread(self.factor())
             self.kernel.assign(tf.math.divide_no_nan(start, scale))
 

@@ -94,6 +94,8 @@ class QuantLayer(tf_keras.layers.Layer):
 
     #: False for the layer that turns real inputs into codes
     reads_codes = True
+    #: True while training sees real numbers instead of this layer's codes
+    float_output = False
 
     def __init__(self, source_layers: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -221,6 +223,8 @@ class OwnerLayer(QuantLayer):
         self, y: Tensor, exponent: Tensor, accumulator_exponent: Tensor, rounding: str
     ) -> Tensor:
         """Real float32 outputs of the given exponent from activated values (float32 or float64)."""
+        if self.float_output:
+            return tf.cast(y, tf.float32)
         shift = tf.stop_gradient(exponent - accumulator_exponent)
         exponent = self.activation_quantizer.learn(exponent, y, self.activation_variables)
         limits = cut_by_activation(self.activation, *self.code_range, exponent)

@@ -29,6 +29,8 @@ def average_codes(mean: Tensor, counts: Any, zero: float) -> Tensor:
 class _AverageLayer(QuantLayer):
     def round_average(self, mean: Tensor, counts: Any) -> Tensor:
         """Real float32 outputs from averages of codes (float64)."""
+        if self.float_output:
+            return tf.cast(mean, tf.float32) * exp2(self.exponent())
         zero = 0.0 if self.signed else 128.0
         codes = straight_through(mean, average_codes(mean, counts, zero))
         return tf.cast(codes, tf.float32) * exp2(self.exponent())

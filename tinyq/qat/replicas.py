@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training on several devices or machines: what replicas share and what each does alone.
+
+A model that was made under ``strategy.scope()`` is trained under that strategy.  Every replica gets
+the whole batch and takes every n-th sample; gradients, losses and moving statistics are summed over
+replicas.  Decisions that are taken outside TensorFlow (checkpoints, tables fitted anew) are the
+first worker's, and the others receive its arrays.
+
+Absent on purpose: parameter servers and asynchronous updates; they cannot repeat a training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+Array = npt.NDArray[Any]
+
+
+def workers(strategy: Any) -> int:
+    """Processes that train together."""
+    resolver = strategy.cluster_resolver
+    if resolver is None:
+        return 1
+    spec = resolver.cluster_spec().as_dict()
+    return max(1, len(spec.get("worker", ())) + len(spec.get("chief", ())))
+
+
+def is_chief(strategy: Any) -> bool:
+    """True in the process that writes files."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type in (None, "chief"):
+        return True
+    has_chief = "chief" in resolver.cluster_spec().as_dict()
+    return bool(resolver.task_type == "worker" and resolver.task_id == 0 and not has_chief)
+
+
+def share_of(values: Any) -> Any:
+    """What the replica that runs takes of the tensors of a global batch."""
+    context = tf.distribute.get_replica_context()
+    count = context.num_replicas_in_sync
+    if count == 1:
+        return values
+    own = context.replica_id_in_sync_group
+    return tf.nest.map_structure(
+        lambda t: tf.gather(t, tf.range(own, tf.shape(t)[0], count)), values
+    )
+
+
+def from_chief(strategy: Any, arrays: Sequence[Array]) -> list[Array]:
+    """The first replica's arrays, in every worker; as they are where there is one worker."""
+    if workers(strategy) == 1:
+        return list(arrays)
+
+    def share(values: Any) -> Any:
+        context = tf.distribute.get_replica_context()
+        first = tf.equal(context.replica_id_in_sync_group, 0)
+        own = [tf.where(first, value, tf.zeros_like(value)) for value in values]
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    def everywhere(values: Any) -> Any:
+        return strategy.run(share, (values,))
+
+    results = tf.function(everywhere, autograph=False)([tf.constant(a) for a in arrays])
+    return [np.asarray(strategy.experimental_local_results(r)[0]) for r in results]
