@@ -95,7 +95,8 @@ def layer_spec(config: QuantConfig, source: str, role: Role) -> LayerSpec:
     if role.final:
         spec = replace(spec, activation_bits=config.output_bits)
     if role.standalone or (role.outer and config.first_last == "int8"):
-        spec = replace(spec, weights=STANDALONE_ENCODING, method="")
+        kept = spec.method if role.standalone and spec.method in BOUNDING else ""
+        spec = replace(spec, weights=STANDALONE_ENCODING, method=kept)
     if role.outer and spec.method in BOUNDING:
         method = spec.method if config.constrain_first_last else ""
         spec = replace(spec, method=method, zero_center=False)

@@ -12,6 +12,7 @@ from typing import Final
 
 from tinyq.encodings import ENCODINGS
 from tinyq.errors import InputError
+from tinyq.quantizers.a2q import A2q
 from tinyq.quantizers.activation import Activation
 from tinyq.quantizers.apot import Apot
 from tinyq.quantizers.base import WeightQuantizer
@@ -24,6 +25,7 @@ from tinyq.quantizers.uniform import Uniform
 
 __all__ = [
     "WEIGHT_QUANTIZERS",
+    "A2q",
     "Activation",
     "Apot",
     "LayerSpec",
@@ -49,6 +51,16 @@ def _uniform(spec: LayerSpec, axes: Sequence[int]) -> Uniform:
     return make(_bits(spec), spec.scale, spec.scale_learning, axes)
 
 
+def _bounded(spec: LayerSpec, axes: Sequence[int]) -> A2q:
+    if not ENCODINGS[spec.weights].is_uniform:
+        raise InputError(
+            f"method='{spec.method}' bounds uniform weights, not weights='{spec.weights}'; choose "
+            "int8, int4, int3 or int2"
+        )
+    bits, width = _bits(spec), spec.accumulator_bits
+    return A2q(bits, width, spec.method, spec.scale, axes, spec.zero_center)
+
+
 #: makes the quantizer of a layer, by the letters of its encoding's name or by ``LayerSpec.method``
 WEIGHT_QUANTIZERS: Final[Mapping[str, Callable[[LayerSpec, Sequence[int]], WeightQuantizer]]] = {
     "int": _uniform,
@@ -59,6 +71,8 @@ WEIGHT_QUANTIZERS: Final[Mapping[str, Callable[[LayerSpec, Sequence[int]], Weigh
         _bits(spec), spec.scale, spec.scale_learning, spec.pot_rounding, axes
     ),
     "apot": lambda spec, axes: Apot(_bits(spec), spec.scale, spec.scale_learning, axes),
+    "a2q": _bounded,
+    "a2q_plus": _bounded,
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,19 @@ Variables = Mapping[str, Any]
 IntArray = npt.NDArray[np.int64]
 
 
+class Accumulator(NamedTuple):
+    """What a layer's accumulator must hold beside the products, in its own integer units.
+
+    low, high: smallest and largest input code, low <= 0 <= high; bias: float32 integers ``[O]``;
+    margin: what rounding may add, float32 scalar.
+    """
+
+    low: int
+    high: int
+    bias: Tensor
+    margin: Tensor
+
+
 class WeightQuantizer(Quantizer, abc.ABC):
     """Codes times a power of two: w^ = codes(w) * 2**exponent.
 
@@ -34,9 +47,12 @@ class WeightQuantizer(Quantizer, abc.ABC):
             Dense, (-2, -1) for DepthwiseConv2D.
         groups: for each variable that ``build`` makes, its learning-rate group in training:
             "scale", "table" or "weight".
+        accumulator_bits: width that no accumulator of the layer may exceed, or None: the codes
+            are then free, and the proof at export finds the width.
     """
 
     groups: ClassVar[Mapping[str, str]] = {}
+    accumulator_bits: int | None = None
 
     def __init__(self, scale: str, channel_axes: Sequence[int]) -> None:
         check_choice("scale", scale, SCALES)
@@ -75,7 +91,28 @@ class WeightQuantizer(Quantizer, abc.ABC):
         """The distinct images that codes can take, int64, for encodings with a table."""
         return None
 
-    def penalty(self, weights: Variables) -> Tensor | None:
+    def bounded_codes(
+        self, inputs: Tensor, weights: Variables, exponent: Tensor, accumulator: Accumulator
+    ) -> Tensor:
+        """``codes`` in a layer whose accumulator is known; the same where none is bounded."""
+        return self.codes(inputs, weights, exponent)
+
+    def initialize_bounded(
+        self,
+        values: npt.NDArray[np.float32],
+        weights: Variables,
+        accumulator: Accumulator,
+        source: float,
+    ) -> npt.NDArray[np.float32] | None:
+        """``initialize`` in a layer whose accumulator is known.
+
+        ``accumulator.bias`` is real here, float32 ``[O]``; ``source`` is the input's exponent.
+        """
+        return self.initialize(values, weights)
+
+    def penalty(
+        self, inputs: Tensor, weights: Variables, exponent: Tensor, accumulator: Accumulator
+    ) -> Tensor | None:
         """A loss term of the quantizer's own, or None."""
         return None
 

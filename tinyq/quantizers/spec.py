@@ -32,11 +32,13 @@ class LayerSpec:
         activation_bits: 2..8 bits of the layer's output.
         rounding: of convolution and dense layers, "tflite" or "half_up".
         method: key of ``quantizers.WEIGHT_QUANTIZERS`` for a quantizer other than the encoding's
-            own; "" for its own.
+            own; "" for its own.  "a2q" and "a2q_plus" bound the accumulators of uniform weights.
         table_learning: of table weights: by "gradient", by k-means at each epoch ("recluster"), or
             not at all ("fixed:nf4", "fixed:laplace": quantiles of a distribution).
         learn_exponents: train the exponents of table weights as well (TQT).
         pot_rounding: of power-of-two weights: to the nearest exponent ("log") or "nearest" level.
+        accumulator_bits: of the methods "a2q" and "a2q_plus": width that no sum may exceed.
+        zero_center: of "a2q_plus": let it subtract the mean of each channel's weights.
     """
 
     weights: str = "int8"
@@ -48,6 +50,8 @@ class LayerSpec:
     table_learning: str = "gradient"
     learn_exponents: bool = False
     pot_rounding: str = "log"
+    accumulator_bits: int = 16
+    zero_center: bool = True
 
     def __post_init__(self) -> None:
         check_choice("weights", self.weights, tuple(ENCODINGS))
