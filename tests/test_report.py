@@ -13,6 +13,7 @@ from tinyq.encodings import ENCODINGS
 from tinyq.graph import Graph
 from tinyq.ops.base import LinearOp
 from tinyq.passes.plan_memory import plan_memory
+from tinyq.proof import prove
 from tinyq.report import constant_bytes, report_graph
 from tinyq.tensors import Tensor
 
@@ -23,12 +24,15 @@ def graph() -> Graph:
 
 
 def test_layers(graph: Graph) -> None:
-    report = report_graph(graph)
+    report, proofs = report_graph(graph), prove(graph)
+    assert {proof.fits_int16 for proof in proofs.values()} == {True, False}
     assert [layer.node for layer in report.layers] == [node.name for node in graph.nodes]
     assert report.arena_bytes == plan_memory(graph).arena_bytes
     for layer, node in zip(report.layers, graph.nodes, strict=True):
         assert layer.name == node.label
         assert (layer.accumulator_bits is None) == (not isinstance(node.op, LinearOp))
+        proof = proofs.get(node.name)
+        assert layer.fits_int16 == (proof and proof.magnitude < 2**15)
         assert layer.arena is not None
         assert layer.arena[1] - layer.arena[0] + 1 == graph.out(node).size
 

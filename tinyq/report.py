@@ -30,6 +30,7 @@ class LayerReport:
         encoding: of the weights; weights: how many; weight_bytes: stored, tables included.
         macs: multiply-accumulates of one inference.
         accumulator_bits: proved; ``None`` without weights or before quantization.
+        fits_int16: proved: 16 bits hold every partial sum and the rounding; ``None`` likewise.
         arena: first and last byte of its output in the arena, or ``None``.
     """
 
@@ -43,6 +44,7 @@ class LayerReport:
     weight_bytes: int
     macs: int
     accumulator_bits: int | None
+    fits_int16: bool | None
     arena: tuple[int, int] | None
 
 
@@ -125,6 +127,7 @@ def _layer(
         constant_bytes(linear) if linear else 0,
         op.macs([t.shape for t in graph.ins(node)], out.shape),
         None if proof is None else proof.bits,
+        None if proof is None else proof.fits_int16,
         None if start is None else (start, start + out.size - 1),
     )
 

@@ -57,6 +57,8 @@ def totals(report: GraphReport) -> str:
     parts.append(f"{report.macs:,} MACs")
     if report.arena_bytes is not None:
         parts.append(f"arena {report.arena_bytes:,} bytes")
+        proved = [layer.fits_int16 for layer in report.layers if layer.fits_int16 is not None]
+        parts.append(f"{sum(proved)} of {len(proved)} accumulators fit 16 bits")
     return ", ".join(parts)
 
 
