@@ -14,7 +14,12 @@ from tinyq.qat.schedule import Phase, TrainConfig, phase_at, rates_at
 
 def test_rates_follow_one_cosine() -> None:
     config = TrainConfig()
-    assert rates_at(config, 0, 100) == {"weight": 1e-3, "scale": 1e-2, "table": 0.2}
+    assert rates_at(config, 0, 100) == {
+        "weight": 1e-3,
+        "scale": 1e-2,
+        "table": 0.2,
+        "gain": 1e-2,
+    }
     halfway = rates_at(config, 50, 100)
     assert halfway["weight"] == pytest.approx(5e-4) and halfway["scale"] == pytest.approx(5e-3)
     assert rates_at(config, 69, 100)["scale"] > 0 and rates_at(config, 70, 100)["scale"] == 0

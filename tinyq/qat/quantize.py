@@ -135,14 +135,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def variables_by_group(model: Any) -> Mapping[str, list[Any]]:
-    """Trainable variables by learning-rate group: "weight", "scale", "table"."""
+    """Trainable variables by learning-rate group: "weight", "scale", "table", "gain"."""
     named: dict[int, str] = {}
     for layer in model.layers:
         for kind in ("weight", "activation"):
             quantizer: Any = getattr(layer, f"{kind}_quantizer", None)
             for key, variable in getattr(layer, f"{kind}_variables", {}).items():
                 named[id(variable)] = quantizer.groups.get(key, "weight")
-    groups: dict[str, list[Any]] = {"weight": [], "scale": [], "table": []}
+    groups: dict[str, list[Any]] = {"weight": [], "scale": [], "table": [], "gain": []}
     for variable in model.trainable_variables:
         groups[named.get(id(variable), "weight")].append(variable)
     return groups

@@ -37,7 +37,7 @@ class TrainConfig:
             ``tf.data.Dataset`` brings its own batches).
         steps_per_epoch: ends an epoch early; needed for data sets of unknown or infinite length.
         learning_rate: of kernels, biases and batch normalization (Adam, cosine to zero).
-        scale_rate: of the exponents' theta.
+        scale_rate: of the exponents' theta, and of the norms' logarithms (A2Q), which never freeze.
         table_rate: of table entries, which are numbers up to 127.
         warmup: fraction of the steps over which all rates rise from zero.
         freeze_scales: fraction of the steps after which exponents stay; they would flip otherwise.
@@ -116,4 +116,5 @@ def rates_at(config: TrainConfig, step: int, steps: int) -> Mapping[str, float]:
         "weight": config.learning_rate * factor,
         "scale": scale * factor,
         "table": config.table_rate * factor,
+        "gain": config.scale_rate * factor,
     }

@@ -68,7 +68,7 @@ _MARGIN_SHARE: Final = 2.0**-4
 class A2q(WeightQuantizer):
     """Uniform codes of 8, 4, 3 or 2 bits within an accumulator of ``accumulator_bits``."""
 
-    groups = {"theta": "scale", "gain": "scale"}  # noqa: RUF012
+    groups = {"theta": "scale", "gain": "gain"}  # noqa: RUF012
 
     def __init__(
         self,

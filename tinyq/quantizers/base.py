@@ -46,7 +46,7 @@ class WeightQuantizer(Quantizer, abc.ABC):
         channel_axes: axes of the kernel that number its output channels, (-1,) for Conv2D and
             Dense, (-2, -1) for DepthwiseConv2D.
         groups: for each variable that ``build`` makes, its learning-rate group in training:
-            "scale", "table" or "weight".
+            "scale", "gain" (like scales, but never frozen), "table" or "weight".
         accumulator_bits: width that no accumulator of the layer may exceed, or None: the codes
             are then free, and the proof at export finds the width.
     """
