@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq import executor, passes, project
-from tinyq.archive import load_graph, save_graph
+from tinyq.archive import is_graph_file, load_graph, save_graph
 from tinyq.backends import find_backend
 from tinyq.backends.sources import MODEL_NAME
 from tinyq.certificate import library_files, make_certificate
@@ -64,6 +64,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Model = Graph | str | os.PathLike[str]
 Data = str | os.PathLike[str] | Array | Sequence[Array] | Dataset
+#: inputs made where no data calibrate; more cost memory and gain nothing measurable
+SYNTHETIC_SAMPLES: Final = 64
 FORMATS: Final = ("c", "platformio", "tflite")
 
 load = load_graph
@@ -124,7 +126,8 @@ def quantize(
     if data is None:
         from tinyq.ptq.datafree import synthesize
 
-        inputs = synthesize(graph, samples, seed)
+        made = synthesize(model, min(samples, SYNTHETIC_SAMPLES), seed, progress=progress)
+        inputs = dict(zip(graph.inputs, made, strict=True))
     else:
         chosen = calibration_data(graph, data, samples, seed)
         inputs = executor.preprocess_inputs(graph, chosen.inputs)
@@ -220,14 +223,24 @@ def import_model(
     from tinyq.frontends.importer import to_float_graph
     from tinyq.passes.drop_identities import drop_final_softmax
 
-    if not (np.isfinite(scale) and np.isfinite(offset) and scale != 0):
-        raise InputError(f"scale {scale} and offset {offset} must be finite, the scale not 0")
-    if isinstance(model, str | os.PathLike) and Path(model).suffix == ".tq":
+    _check_preprocessing(scale, offset)
+    if isinstance(model, str | os.PathLike) and is_graph_file(Path(model)):
         raise InputError(f"{model} is quantized already; give the Keras model it was made from")
     graph = to_float_graph(model, name)
     if drop_softmax:
         graph = drop_final_softmax(graph)
     return replace(graph, preprocess=(Preprocess(scale, offset),) * len(graph.inputs))
+
+
+def _check_preprocessing(scale: float, offset: float) -> None:
+    """Both must be numbers in float32, in which they are applied."""
+    with np.errstate(over="ignore"):
+        single = np.float32(scale)
+        finite = np.isfinite(single) and np.isfinite(np.float32(offset))
+    if not finite or single == 0:
+        raise InputError(
+            f"scale {scale} and offset {offset} must be finite, the scale not 0 (as float32)"
+        )
 
 
 def calibration_data(graph: Graph, data: Data, samples: int, seed: int) -> Dataset:
@@ -410,17 +423,24 @@ def export(
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; choose one of {', '.join(FORMATS)}")
     _check_core(core)
-    chosen = name or graph.name
+    chosen = graph.name if name is None else name
     if format == "tflite":
         from tinyq.tflite import write_tflite
 
-        file = f"{chosen}.tflite"
+        file = f"{_check_file_name(chosen)}.tflite"
         data = write_tflite(graph, "decode" if compressed else "int8")
         write_tree(Path(folder), {file: data})
         return (file,)
     if format == "platformio":
         return project.export_platformio(graph, Path(folder), chosen, core=core)
     return project.export_c(graph, Path(folder), chosen)
+
+
+def _check_file_name(name: str) -> str:
+    """The name, if it is one of a file in a folder and leads nowhere else."""
+    if not name or name != Path(name).name:
+        raise InputError(f"--name {name!r} is not the name of a file: leave out folders")
+    return name
 
 
 def _check_core(core: str) -> None:
@@ -435,7 +455,7 @@ def inspect(model: Any) -> GraphReport:
     """Describe a ``.tq`` file, a graph or a Keras model."""
     if isinstance(model, Graph):
         return report_graph(model)
-    if isinstance(model, str | os.PathLike) and Path(model).suffix == ".tq":
+    if isinstance(model, str | os.PathLike) and is_graph_file(Path(model)):
         return report_graph(load_graph(Path(model)))
     return report_graph(import_model(model))
 

@@ -60,6 +60,17 @@ def load_graph(path: Path | str) -> Graph:
     return graph_from_bytes(data, str(path))
 
 
+def is_graph_file(path: Path | str) -> bool:
+    """True for what is called ``.tq``, or is one whatever it is called; nothing is checked."""
+    if Path(path).suffix == ".tq":
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "graph.json" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def graph_hash(graph: Graph) -> str:
     """SHA-256 of the saved form, hexadecimal: the identity of a model in banners and certificates.
 

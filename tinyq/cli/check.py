@@ -49,7 +49,7 @@ def run(
     list of these for a model with several outputs); value = code * 2**exponent, and the exponents
     stand in "output_tensors".  At most a million codes are written: "outputs_complete" tells.
     """
-    check_writable(outputs, json)
+    check_writable(outputs, json, keep=(model, data))
     graph = api.as_graph(model)
     with progress_bar() as progress:
         result = api.run(graph, data, on, count, progress)
@@ -109,7 +109,7 @@ def verify(
     certificate is written.
     """
     target = certificate or model.with_suffix(".certificate.json")
-    check_writable(target, json)
+    check_writable(target, json, keep=(model, data))
     graph = api.as_graph(model)
     names = [name.strip() for name in on.split(",") if name.strip()]
     if not names:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -41,12 +41,18 @@ def complain(message: str) -> None:
     sys.stderr.write(f"tinyq: error: {' '.join(message.split())}\n")
 
 
+def _warn(message: Warning | str, *_: Any) -> None:
+    """One line on standard error for a warning of ours."""
+    sys.stderr.write(f"tinyq: warning: {' '.join(str(message).split())}\n")
+
+
 @contextmanager
 def own_standard_error() -> Iterator[None]:
     """Keep standard error for our lines.
 
     TensorFlow writes banners to file descriptor 2 past Python, whatever it is told, and warns
-    through ``warnings`` and ``logging``.  All of it is dropped, unless ``TINYQ_DEBUG`` is set.
+    through ``warnings`` and ``logging``.  All of it is dropped, unless ``TINYQ_DEBUG`` is set;
+    warnings of tinyq itself stay, one line each.
     """
     if os.environ.get("TINYQ_DEBUG"):
         yield
@@ -60,6 +66,8 @@ def own_standard_error() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=UserWarning, module=r"tinyq\.")
+            warnings.showwarning = _warn
             yield
     finally:
         sys.stderr.close()
@@ -96,11 +104,23 @@ def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
         write_atomic(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def check_writable(*paths: Path | None) -> None:
-    """Refuse a path that cannot be written before any work is done (OutputError)."""
+def check_writable(*paths: Path | None, keep: Sequence[Path | None] = ()) -> None:
+    """Refuse a path that cannot be written before any work is done (OutputError).
+
+    Args:
+        paths: what the command writes; no two may be the same.
+        keep: files that the command reads, which it must not write over.
+    """
+    taken = {path.resolve() for path in keep if path is not None}
     for path in paths:
-        if path is not None:
-            _check_writable(path)
+        if path is None:
+            continue
+        _check_writable(path)
+        if path.resolve() in taken:
+            raise OutputError(
+                f"cannot write {path}: this command reads or writes it already; choose another path"
+            )
+        taken.add(path.resolve())
 
 
 def _check_writable(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tinyq import api
+from tinyq.archive import is_graph_file
 from tinyq.cli import options
 from tinyq.cli.console import check_folder, check_writable, console, progress_bar, say, write_json
 from tinyq.cli.tables import graph_table, totals
@@ -36,7 +37,7 @@ def quantize(
 ) -> None:
     """Quantize a trained Keras model in seconds, without training."""
     check_data_options(data, data_free)
-    check_writable(output, json)
+    check_writable(output, json, keep=(model, data))
     with progress_bar() as progress:
         graph = api.quantize(
             model,
@@ -48,7 +49,7 @@ def quantize(
             offset=offset,
             samples=samples,
             seed=seed,
-            name=name or model.stem,
+            name=model.stem if name is None else name,
             drop_softmax=drop_softmax,
             progress=progress,
         )
@@ -110,7 +111,7 @@ def qat(
     json: options.Json = None,
 ) -> None:
     """Train on with quantization in the loop, then write the integer model."""
-    check_writable(output, json)
+    check_writable(output, json, keep=(model, data))
     with progress_bar() as progress:
         graph = api.train(
             model,
@@ -126,7 +127,7 @@ def qat(
             batch=batch,
             learning_rate=learning_rate,
             seed=seed,
-            name=name or model.stem,
+            name=model.stem if name is None else name,
             progress=progress,
         )
     save(graph, output, json)
@@ -156,19 +157,23 @@ def export(
 ) -> None:
     """Write a model as C sources, as a PlatformIO library or as a .tflite file."""
     check_folder(output)
-    check_writable(json)
+    check_writable(json, keep=(model, data))
     graph: Graph
-    if model.suffix == ".tq":
+    if is_graph_file(model):
         graph = api.as_graph(model)
     else:
         check_data_options(data, data_free)
         with progress_bar() as progress:
             graph = api.quantize(
                 model, data, weights=weights, scale=scale, offset=offset, progress=progress,
-                name=name or model.stem,
+                name=model.stem if name is None else name,
             )  # fmt: skip
     files = api.export(graph, output, name=name, format=form, core=core, compressed=compressed)
-    result: dict[str, Any] = {"name": name or graph.name, "format": form, "core": core}
+    result: dict[str, Any] = {
+        "name": graph.name if name is None else name,
+        "format": form,
+        "core": core,
+    }
     write_json(json, {**result, "files": list(files)})
     for file in files:
         say(f"wrote {output / file}")

@@ -14,7 +14,7 @@ def inspect(model: options.AnyModel, json: options.Json = None) -> None:
 
     A Keras model that tinyq cannot take is refused with the layer that is in the way.
     """
-    check_writable(json)
+    check_writable(json, keep=(model,))
     report = api.inspect(model)
     write_json(json, report.to_json())
     console().print(graph_table(report))
@@ -28,7 +28,7 @@ def inspect(model: options.AnyModel, json: options.Json = None) -> None:
 
 def size(model: options.Model, core: options.Core = "m4", json: options.Json = None) -> None:
     """Build for a core and show flash and RAM of the model and the kernel library."""
-    check_writable(json)
+    check_writable(json, keep=(model,))
     with progress_bar() as progress:
         progress(f"build for {core}", 0, 1)
         result = api.size(model, core)
@@ -44,7 +44,7 @@ def size(model: options.Model, core: options.Core = "m4", json: options.Json = N
 
 def profile(model: options.Model, core: options.Core = "m4", json: options.Json = None) -> None:
     """Count the instructions of one inference and of every layer under QEMU."""
-    check_writable(json)
+    check_writable(json, keep=(model,))
     with progress_bar() as progress:
         progress(f"count on {core}", 0, 1)
         result = api.profile(model, core)

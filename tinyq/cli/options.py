@@ -59,7 +59,7 @@ PerChannel = Annotated[
     ),
 ]
 Samples = Annotated[int, typer.Option(metavar="N", help="At most so many samples calibrate.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of every random choice.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice.")]
 DataFree = Annotated[
     bool, typer.Option("--data-free", help="Calibrate on batch-norm statistics, without data.")
 ]
