@@ -56,7 +56,7 @@ def predict(graph: Graph, inputs: Mapping[str, Array], batch: int = 64) -> dict[
     parts: dict[str, list[Array]] = {name: [] for name in graph.outputs}
     for chunk in batches(inputs, batch):
         values = step(graph, chunk)
-        for name in graph.outputs:
+        for name in parts:
             parts[name].append(values[name])
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
