@@ -25,6 +25,12 @@ def slope(x: Any, s: Any, low: int, high: int) -> Any:
     return np.where(inside, codes - y, np.clip(codes, low, high)), inside
 
 
+def squared_error(x: Any, s: float, low: int, high: int, axes: Any = None) -> Any:
+    y = np.asarray(x, np.float64)
+    codes = np.clip(np.floor(y / s + 0.5), low, high)
+    return ((codes * s - y) ** 2).sum(axes, keepdims=axes is not None)
+
+
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("scale", ["per_tensor", "per_channel"])
 @pytest.mark.parametrize("shape", [(3, 3, 4, 8), (7, 1)])
@@ -36,10 +42,11 @@ def test_weights(bits: int, scale: str, shape: tuple[int, ...]) -> None:
     quantizer = LsqWeights(bits, scale)
     variables = quantizer.build(shape, "weight", tf_keras.layers.Layer())
     quantizer.initialize(w, variables)
-    first = 2 * np.abs(w).mean(axes, keepdims=True, dtype=np.float64) / np.sqrt(high)
-    exponent = np.floor(np.log2(first) + 0.5)
-    assert np.array_equal(quantizer.exponent(variables), exponent)
-    variables["theta"].assign(np.full(exponent.shape, bits - 1 - 3.4))
+    trials = np.array([squared_error(w, 2.0**e, -high, high, axes) for e in range(-12, 8)])
+    assert np.array_equal(quantizer.exponent(variables), np.argmin(trials, 0) - 12)
+    theta = variables["theta"]
+    assert np.array_equal(theta, np.floor(theta))  # in the middle of what rounds to the exponent
+    theta.assign(np.full(theta.shape, bits - 1 - 3.4))
 
     upstream = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     x = tf.Variable(w)
@@ -52,7 +59,7 @@ def test_weights(bits: int, scale: str, shape: tuple[int, ...]) -> None:
     assert not inside.all()
     assert np.array_equal(y, np.clip(np.floor(w / s + 0.5), -high, high) * s)
     assert np.array_equal(to_x, np.where(inside, upstream, 0))
-    count = w.size // exponent.size
+    count = w.size // trials[0].size
     factor = s * np.log(2) / np.sqrt(count * high)
     expected = factor * (change * upstream).sum(axes, keepdims=True)
     np.testing.assert_allclose(to_theta, expected, rtol=1e-4, atol=1e-6)
@@ -67,9 +74,9 @@ def test_activation(bits: int, signed: bool) -> None:
     variables = quantizer.build([], "activation", tf_keras.layers.Layer())
     quantizer.initialize(values, variables)
     low, high = quantizer.low, quantizer.high
-    first = 2 * np.abs(values.astype(np.float64)).mean() / np.sqrt(high)
-    exponent = np.floor(np.log2(first) + 0.5)
-    assert quantizer.exponent(variables) == exponent
+    covering = np.ceil(np.log2(np.abs(values).max() / high))
+    trials = [squared_error(values, 2.0 ** (covering - d), low, high) for d in range(4)]
+    assert quantizer.exponent(variables) == covering - np.argmin(trials)
     quantizer.set_exponent(-1, variables)
 
     upstream = np.random.default_rng(1).normal(size=values.shape).astype(np.float32)

@@ -5,13 +5,15 @@ After Esser et al., *Learned Step Size Quantization* (ICLR 2020): with x^ = s cl
 
     dx^/ds = round(x/s) - x/s inside the range, the bound outside,
 
-times g = 1 / sqrt(N * high), N the number of weights that share a step, or of one sample's values;
-first step 2 mean|x| / sqrt(high).  The gradient to x is 1 inside the range, 0 outside.
+times g = 1 / sqrt(N * high), N the number of weights that share a step, or of one sample's values.
+The gradient to x is 1 inside the range, 0 outside.
 
 For export s is 2**round(log2 s) forward.  The variable is theta = log2 of the largest magnitude,
 because Adam's steps are absolute and steps of layers differ by powers of two; hence
 dx^/dtheta = g s ln 2 dx^/ds.  It differs from TQT (``scales``) by rounding to the nearest power
-instead of up, by g, and by the first step.
+instead of up, and by g.  The first step is, as there, the power of two with the least squared error
+(LSQ+, Bhalgat et al., CVPRW 2020, starts activations so); the paper's 2 mean|x| / sqrt(high), made
+a power of two, left some outputs several powers too coarse.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
@@ -58,11 +59,6 @@ class LsqWeights(Uniform):
         exponent = scales.nearest_exponent(weights["theta"], self.bits - 1)
         return bounded_spread(with_gradient(exponent, weights["theta"], lambda up: up * factor))
 
-    def initialize(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
-        means = np.abs(scales.columns(values, self.scale_axes)).mean(0)
-        theta = scales.theta_of_step(2 * means / np.sqrt(self.limit), self.bits - 1)
-        weights["theta"].assign(theta.reshape(weights["theta"].shape))
-
 
 @tf_keras.utils.register_keras_serializable("tinyq")
 class LsqActivation(Activation):
@@ -84,8 +80,3 @@ class LsqActivation(Activation):
             return upstream * decides * tf.math.rsqrt(count * self.high)
 
         return with_gradient(exponent, weights["theta"], scaled)
-
-    def initialize(self, values: npt.NDArray[Any], weights: Variables) -> None:
-        mean = np.abs(np.asarray(values, np.float64)).mean()
-        step = 2 * mean / np.sqrt(self.high)
-        weights["theta"].assign(scales.theta_of_step(step, self.magnitude_bits))
