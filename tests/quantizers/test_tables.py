@@ -164,3 +164,12 @@ def test_unknown_learning_is_refused() -> None:
     for make in (lambda: Lut(4, learning="fixed:cauchy"), lambda: LayerSpec(table_learning="no")):
         with pytest.raises(InputError, match="recluster"):
             make()
+
+
+@pytest.mark.parametrize("bits", [4, 3, 2])
+def test_exponents_of_their_own_never_cost_accuracy(bits: int) -> None:
+    """Channels of one distribution: fitting each its own exponent must not end in a worse table."""
+    for seed in range(4):
+        w = np.random.default_rng(seed).laplace(0, 0.1, (3, 3, 8, 16)).astype(np.float32)
+        own, common = (Lut(bits, scale) for scale in ("per_channel", "per_tensor"))
+        assert error(own, w, built(own, w)) <= error(common, w, built(common, w))

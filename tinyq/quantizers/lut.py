@@ -50,6 +50,8 @@ FloatArray = npt.NDArray[np.float64]
 ZERO_ENTRY = 0
 LARGEST = 127
 LLOYD_ITERATIONS = 40
+#: of fitting exponents and tables in turn
+ALTERNATIONS = 3
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
@@ -167,8 +169,7 @@ def fit_size(cols: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArr
         exponents = scales.best_exponents(cols, table.max(), codes, range(0, -3, -1))
         exponents = np.maximum(exponents, exponents.max() - scales.MAX_SPREAD)
         found.append((_zero_first(table, len(levels)), exponents))
-    errors = [_table_error(cols, *candidate) for candidate in found]
-    return found[int(np.argmin(errors))]
+    return _least(cols, found)
 
 
 def _codes(table: FloatArray) -> Callable[[FloatArray], FloatArray]:
@@ -178,24 +179,45 @@ def _codes(table: FloatArray) -> Callable[[FloatArray], FloatArray]:
 def fit_table(cols: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
     """A table ``[size]`` of integers with zero first, and exponents ``[C]``, for ``cols [K, C]``.
 
-    Tries the covering exponents and those one and two below (which clip), fits a table to each,
-    lets every column choose again among its neighbours, and keeps the least squared error.
+    Starts from the covering exponents and those one and two below (which clip), of all columns
+    together and of each; from each start, exponents and tables are fitted in turn; the least
+    squared error is kept, so exponents of their own never end above a common one.
     """
     start = scales.covering_exponents(cols, LARGEST)
-    candidates = [_refined(cols, start + step, size) for step in (0, -1, -2)]
+    starts = [start + step for step in (0, -1, -2)]
+    if len(start) > 1:
+        starts += [np.full_like(start, start.max() + step) for step in (0, -1, -2)]
+    return _least(cols, [_refined(cols, exponents, size) for exponents in starts])
+
+
+def _least(
+    cols: FloatArray, candidates: Sequence[tuple[FloatArray, FloatArray]]
+) -> tuple[FloatArray, FloatArray]:
+    """The table and exponents with the least squared error; the first at a tie."""
     errors = [_table_error(cols, *candidate) for candidate in candidates]
     return candidates[int(np.argmin(errors))]
 
 
 def _refined(cols: FloatArray, exponents: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
-    table = _fit(cols, exponents, size)
-    if cols.shape[1] == 1:
-        return table, exponents
+    """A table for the exponents, or better exponents and their table."""
+    found = [(_fit(cols, exponents, size), exponents)]
+    for _ in range(ALTERNATIONS if cols.shape[1] > 1 else 0):
+        table, exponents = found[-1]
+        chosen = _neighbours(cols, exponents, _codes(table))
+        if np.array_equal(chosen, exponents):
+            break
+        found.append((_fit(cols, chosen, size), chosen))
+    return _least(cols, found)
+
+
+def _neighbours(
+    cols: FloatArray, exponents: FloatArray, codes: Callable[[FloatArray], FloatArray]
+) -> FloatArray:
+    """Per column the best of its exponent and the two beside it."""
     trials = [exponents + step for step in (0, 1, -1)]
-    errors = [scales.squared_error(cols, e, lambda x: nearest(x, table)) for e in trials]
+    errors = [scales.squared_error(cols, e, codes) for e in trials]
     chosen = np.choose(np.argmin(errors, axis=0), trials)
-    chosen = np.maximum(chosen, chosen.max() - scales.MAX_SPREAD)
-    return _fit(cols, chosen, size), chosen
+    return np.maximum(chosen, chosen.max() - scales.MAX_SPREAD)
 
 
 def _fit(cols: FloatArray, exponents: FloatArray, size: int) -> FloatArray:
