@@ -26,6 +26,7 @@ import tinyq
 from tinyq import executor
 from tinyq.backends.emulated import pack_samples, unpack_samples
 from tinyq.boards import core_boards
+from tinyq.cli.console import own_standard_error
 from tinyq.emulators import RunRequest, emulator
 from tinyq.graph import Graph
 from tinyq.proof import prove
@@ -180,4 +181,5 @@ def show_results(
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with own_standard_error():
+        raise SystemExit(main())
