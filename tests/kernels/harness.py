@@ -57,6 +57,10 @@ class Case:
         """Inferences."""
         return len(self.xs[0])
 
+    def layer(self) -> CLayer:
+        """The kernel's call."""
+        return self.op.to_c(self.ins, self.out)
+
     def expected(self) -> Codes:
         """Codes of the output, ``[N, *shape]``."""
         return self.op.evaluate(self.xs, self.ins, self.out)
@@ -128,7 +132,7 @@ def _call(layer: CLayer, arguments: int) -> str:
 
 def case_text(case: Case, index: int) -> str:
     """The descriptor of a case and a function that runs it."""
-    layer, tables = case.op.to_c(case.ins, case.out), []
+    layer, tables = case.layer(), []
     fields = _field(layer.fields, f"c{index}", tables)
     return "\n".join(
         [

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tinyq import __version__
 from tinyq.archive import graph_hash
+from tinyq.codegen.kernels import choose_kernel
 from tinyq.codegen.ports import ports
 from tinyq.codegen.schedule import aliases, scheduled
 from tinyq.codegen.text import COLUMNS, align_columns, comment, dimensions, table_rows
@@ -68,7 +69,7 @@ def lower_model(
     """
     _check(graph, plan)
     places = _places(graph, plan)
-    kernels = {node.name: _kernel(graph, node) for node in scheduled(graph)}
+    kernels = {node.name: _kernel(graph, node, proof) for node in scheduled(graph)}
     inputs = vector_inputs(graph, vector)
     align = plan.align
     arena_bytes = _round_up(max(plan.arena_bytes, 1), align)
@@ -121,9 +122,9 @@ def _places(graph: Graph, plan: MemoryPlan) -> dict[str, str]:
     return places
 
 
-def _kernel(graph: Graph, node: Node) -> CLayer:
+def _kernel(graph: Graph, node: Node, proof: Mapping[str, LayerProof]) -> CLayer:
     try:
-        return node.op.to_c(graph.ins(node), graph.out(node))
+        return choose_kernel(graph, node, proof.get(node.name))
     except TinyqError as error:
         raise type(error)(f"layer '{node.label}': {error}") from error
 

@@ -7,52 +7,10 @@
 #include <tinyq/conv2d.h>
 
 #include <stddef.h>
-#include <string.h>
+
+#include "window.h"
 
 enum { GATHER = 256 }; /* bytes; a multiple of 8, as tq_segment.code wants it */
-
-typedef struct window {
-    const uint8_t *image;
-    int32_t top;    /* row of the image under the kernel's first row; negative in the padding */
-    int32_t left;   /* element of the image's rows under the kernel's first element, likewise */
-    int32_t height; /* rows of the image */
-    int32_t width;  /* elements of a row of the image: width * channels */
-    uint32_t row_elements; /* elements of a row of the kernel */
-    uint32_t elements;     /* elements of the kernel */
-} window;
-
-/* Elements first..first+count-1 of one row of the window, which does not lie below the image. */
-static void gather_row(const window *w, uint32_t row, uint32_t first, uint32_t count, uint8_t *to) {
-    const int32_t y = w->top + (int32_t)row;
-    const int32_t begin = w->left + (int32_t)first;
-    const int32_t end = begin + (int32_t)count;
-    const int32_t from = begin < 0 ? 0 : begin;
-    const int32_t until = end < w->width ? end : w->width;
-    if (y < 0 || from >= until) {
-        memset(to, 0, count);
-        return;
-    }
-    if (until - from < (int32_t)count) {
-        memset(to, 0, count);
-    }
-    memcpy(to + (from - begin), w->image + y * w->width + from, (size_t)(until - from));
-}
-
-/* Elements first..first+count-1 of the window. */
-static void gather(const window *w, uint32_t first, uint32_t count, uint8_t *to) {
-    uint32_t row = 0;
-    for (; first >= w->row_elements; first -= w->row_elements) {
-        row++;
-    }
-    while (count > 0) {
-        const uint32_t room = w->row_elements - first;
-        const uint32_t part = count < room ? count : room;
-        gather_row(w, row++, first, part, to);
-        to += part;
-        count -= part;
-        first = 0;
-    }
-}
 
 /* The window's elements where they lie side by side in the image and none is padding, else NULL. */
 static const uint8_t *find_in_place(const window *w, int32_t rows) {
@@ -121,18 +79,11 @@ static void run_window(const tq_conv2d *layer, const window *w, uint8_t *outputs
 void tq_run_conv2d(const tq_conv2d *layer, const void *input, void *output) {
     const tq_kernel *const kernel = &layer->kernel;
     const int32_t channels = layer->input.channels;
-    const uint32_t row_elements = kernel->width * layer->input.channels;
     uint8_t *outputs = output;
-    window w = {
-        .image = input,
-        .height = layer->input.height,
-        .width = layer->input.width * channels,
-        .row_elements = row_elements,
-        .elements = kernel->height * row_elements,
-    };
-    w.top = -(int32_t)kernel->top;
+    window w = first_window(input, &layer->input, kernel);
+    const int32_t left = w.left;
     for (uint32_t y = 0; y < layer->output.height; y++, w.top += kernel->row_stride) {
-        w.left = -(int32_t)kernel->left * channels;
+        w.left = left;
         for (uint32_t x = 0; x < layer->output.width; x++) {
             run_window(layer, &w, outputs);
             outputs += layer->output.channels;

@@ -103,6 +103,68 @@ ALWAYS_INLINE void dot(const tq_weights *weights, const tq_segment *segment, uin
     }
 }
 
+ALWAYS_INLINE uint32_t add_lanes(uint32_t sum, uint32_t x, uint32_t raw, const int8_t *table) {
+    return sum + (uint32_t)image(raw, table) * x;
+}
+
+typedef struct lane_pair {
+    uint32_t a;
+    uint32_t b;
+} lane_pair;
+
+ALWAYS_INLINE lane_pair step_lanes(lane_pair sum, uint32_t x, const uint8_t *a, const uint8_t *b,
+                                   uint32_t index, const int8_t *table) {
+    sum.a = add_lanes(sum.a, x, raw_at(a, index), table);
+    sum.b = add_lanes(sum.b, x, raw_at(b, index), table);
+    return sum;
+}
+
+ALWAYS_INLINE lane_pair step_lane_group(lane_pair sum, const uint32_t *x, const uint8_t *a,
+                                        const uint8_t *b, const int8_t *table) {
+    sum = step_lanes(sum, x[0], a, b, 0, table);
+    sum = step_lanes(sum, x[1], a, b, 1, table);
+    sum = step_lanes(sum, x[2], a, b, 2, table);
+    sum = step_lanes(sum, x[3], a, b, 3, table);
+    sum = step_lanes(sum, x[4], a, b, 4, table);
+    sum = step_lanes(sum, x[5], a, b, 5, table);
+    sum = step_lanes(sum, x[6], a, b, 6, table);
+    sum = step_lanes(sum, x[7], a, b, 7, table);
+    return sum;
+}
+
+ALWAYS_INLINE lane_pair dot_lane_pair(lane_pair sum, const uint32_t *x, uint32_t length,
+                                      const uint8_t *a, const uint8_t *b, const int8_t *table) {
+    for (; length >= GROUP_CODES; length -= GROUP_CODES) {
+        sum = step_lane_group(sum, x, a, b, table);
+        x += GROUP_CODES;
+        a += GROUP_BYTES;
+        b += GROUP_BYTES;
+    }
+    for (uint32_t i = 0; i < length; i++) {
+        sum = step_lanes(sum, x[i], a, b, i, table);
+    }
+    return sum;
+}
+
+/* A tq_dot_lanes: dot() with two activations in each word, and two sums. */
+ALWAYS_INLINE void dot_lanes(const tq_weights *weights, const tq_lanes *lanes, uint32_t first,
+                             uint32_t count, uint32_t *sums) {
+    const uint32_t bytes = weights->channel_bytes;
+    const int8_t *const table = weights->table;
+    const uint32_t *const x = lanes->x;
+    const uint32_t length = lanes->length;
+    const uint8_t *a = weights->codes + first * bytes + lanes->code / GROUP_CODES * GROUP_BYTES;
+
+    for (uint32_t i = 0; i < count; i += 2) {
+        const uint32_t j = i + 1 < count ? i + 1 : i; /* an odd last channel pairs with itself */
+        lane_pair sum = {sums[i], sums[j]};
+        sum = dot_lane_pair(sum, x, length, a, a + (j - i) * bytes, table);
+        sums[i] = sum.a;
+        sums[j] = sum.b;
+        a += 2 * bytes;
+    }
+}
+
 /* A tq_unpack. */
 ALWAYS_INLINE void unpack(const tq_weights *weights, uint32_t channel, uint32_t count,
                           int8_t *images, uint32_t image_step) {

@@ -21,6 +21,11 @@ void tq_dot_int2_u8(const tq_weights *weights, const tq_segment *segment, uint32
     dot(weights, segment, first, count, sums, 0);
 }
 
+void tq_dot_lanes_int2(const tq_weights *weights, const tq_lanes *lanes, uint32_t first,
+                       uint32_t count, uint32_t *sums) {
+    dot_lanes(weights, lanes, first, count, sums);
+}
+
 void tq_unpack_int2(const tq_weights *weights, uint32_t channel, uint32_t count, int8_t *images,
                     uint32_t step) {
     unpack(weights, channel, count, images, step);

@@ -8,6 +8,7 @@
 #include "average_pool2d.h"
 #include "concat.h"
 #include "conv2d.h"
+#include "conv2d_lanes.h"
 #include "crc32.h"
 #include "dense.h"
 #include "depthwise_conv2d.h"

@@ -10,8 +10,9 @@
  *   pot4, pot3               sign above m: 0, else 2^(m-1)
  *   apot4, apot3             sign above magnitude: {0, 1, 8, 4} + {0, 2}; {0, 1} + {0, 2}
  *
- * An encoding is one file, src/dot_<encoding>.c, with three functions:
+ * An encoding is one file, src/dot_<encoding>.c, with four functions:
  *   tq_dot_<encoding>_s8, tq_dot_<encoding>_u8   dot products with int8 or uint8 activations
+ *   tq_dot_lanes_<encoding>                      two dot products at once, in 16-bit accumulators
  *   tq_unpack_<encoding>                         images of a channel's first codes
  * A layer's descriptor points at those that it needs; the linker drops the rest.
  */
@@ -44,6 +45,21 @@ typedef struct tq_segment {
 typedef void (*tq_dot)(const tq_weights *weights, const tq_segment *segment, uint32_t first,
                        uint32_t count, int32_t *sums);
 
+/* Activations of two vectors in one array: x[i] = low[i] + high[i] * 2^16 modulo 2^32, -128 <=
+ * low[i], high[i] <= 255. */
+typedef struct tq_lanes {
+    const uint32_t *x; /* [length] */
+    uint32_t code;     /* as in tq_segment */
+    uint32_t length;   /* elements of one vector */
+} tq_lanes;
+
+/* Adds to sums[i] the dot products of both vectors and output channel first + i, i = 0..count-1:
+ * that of the low ones, plus that of the high ones times 2^16, modulo 2^32. One multiplication
+ * serves both. They can be told apart where both fit 16 bits: the exporter proves it, rounding
+ * constant included, for every input and every order of summation. */
+typedef void (*tq_dot_lanes)(const tq_weights *weights, const tq_lanes *lanes, uint32_t first,
+                             uint32_t count, uint32_t *sums);
+
 /* Writes the images of a channel's codes 0..count-1 to images[0], images[step], images[2*step] ...
  */
 typedef void (*tq_unpack)(const tq_weights *weights, uint32_t channel, uint32_t count,
@@ -62,6 +78,8 @@ void tq_run_segment(const tq_weights *weights, const tq_requant *requant, tq_dot
                                 uint32_t first, uint32_t count, int32_t *sums);                    \
     void tq_dot_##encoding##_u8(const tq_weights *weights, const tq_segment *segment,              \
                                 uint32_t first, uint32_t count, int32_t *sums);                    \
+    void tq_dot_lanes_##encoding(const tq_weights *weights, const tq_lanes *lanes, uint32_t first, \
+                                 uint32_t count, uint32_t *sums);                                  \
     void tq_unpack_##encoding(const tq_weights *weights, uint32_t channel, uint32_t count,         \
                               int8_t *images, uint32_t step)
 
