@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from tinyq.encodings import ENCODINGS
+
 
 def number(value: str | float) -> float:
     """A number or a fraction: ``0.5847029``, ``1/255``."""
@@ -48,7 +50,7 @@ Scale = Annotated[
     ),
 ]
 Offset = Annotated[float, typer.Option(parser=number, metavar="O", help="See --scale.")]
-Weights = Annotated[str, typer.Option(help="int8, int4, int3, int2, lut4, lut3 or lut2.")]
+Weights = Annotated[str, typer.Option(help=f"One of {', '.join(ENCODINGS)}.")]
 FirstLast = Annotated[
     str, typer.Option(metavar="same|int8", help="Encoding of the first and the last layers.")
 ]
