@@ -26,7 +26,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from tinyq.errors import InputError
+from tinyq.errors import InputError, TinyqError
 from tinyq.qat.calibrate import legalize, quant_layers, refresh_weights
 from tinyq.qat.checkpoint import State, check_arrays, digest, load_state, save_state
 from tinyq.qat.events import EventLog
@@ -150,12 +150,13 @@ class _Run:
 
     def resume(self, data: str) -> None:
         """Start from the first worker's weights, or go on from its checkpoint."""
-        trainer, state, refusal = self.trainer, None, None
+        trainer, state = self.trainer, None
+        refusal: TinyqError | None = None
         if self.folder is not None:
             self.fingerprint = _fingerprint(trainer, data)
             try:
                 state = self._load() if self.writes else None
-            except (InputError, OSError) as error:
+            except TinyqError as error:
                 refusal = error
         done = REFUSED if refusal else state.step if state else 0
         (where,) = from_chief(trainer.strategy, [np.array(done)])
@@ -190,7 +191,7 @@ class _Run:
         )
         if trainer.done % self.epoch_steps == 0:
             legalize(trainer.model)
-        self._log(report, {f"rate/{name}": rate for name, rate in rates.items()})
+        self._log(report, {f"rate/{name}": rates[name] for name in trainer.groups})
         self._save_if_due()
         if progress is not None:
             progress(report)
@@ -221,11 +222,19 @@ def _fingerprint(trainer: _Trainer, data: str) -> dict[str, str]:
     """What must be the same for a checkpoint to be continued."""
     return {
         "schedule": digest(asdict(trainer.config)),
-        "model": digest(trainer.model.get_config()),
+        "model": digest([_nameless(layer.get_config()) for layer in trainer.model.layers]),
         "first weights": digest(*trainer.model.get_weights()),
         "data": digest(data),
         "teacher": digest(trainer.teacher is not None),
     }
+
+
+def _nameless(config: Any) -> Any:
+    """A configuration without names, which Keras counts up within a process."""
+    if not isinstance(config, dict):
+        return config
+    kept = {key: value for key, value in config.items() if key not in ("name", "source_layers")}
+    return {key: _nameless(value) for key, value in kept.items()}
 
 
 class _Trainer:
