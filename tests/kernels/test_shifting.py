@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def products(encoding: str, core: str, folder: Path) -> int:
-    """Multiplications in the code of the encoding's dot product with int8 activations."""
-    target, name = folder / "dot.o", f"tq_dot_{encoding}_s8"
+def products(encoding: str, core: str, name: str, folder: Path) -> int:
+    """Multiplications in the code of one function of an encoding."""
+    target = folder / "dot.o"
     flags = ["-std=c99", "-O2", "-mthumb", f"-mcpu=cortex-{core}", f"-I{LIBRARY / 'include'}"]
     source = LIBRARY / "src" / f"dot_{encoding}.c"
     subprocess.run(
@@ -42,10 +42,11 @@ def products(encoding: str, core: str, folder: Path) -> int:
 
 @pytest.mark.parametrize("core", ["m0", "m3", "m4"])
 @pytest.mark.parametrize("encoding", SHIFTING)
-def test_no_weight_is_multiplied(encoding: str, core: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["tq_dot_{}_s8", "tq_dot_{}_u8", "tq_dot_lanes_{}"])
+def test_no_weight_is_multiplied(form: str, encoding: str, core: str, tmp_path: Path) -> None:
     """One product, at most, is the address of the first channel."""
-    assert products(encoding, core, tmp_path) <= 1
+    assert products(encoding, core, form.format(encoding), tmp_path) <= 1
 
 
 def test_other_encodings_multiply(tmp_path: Path) -> None:
-    assert products("int4", "m4", tmp_path) > 8
+    assert products("int4", "m4", "tq_dot_int4_s8", tmp_path) > 8

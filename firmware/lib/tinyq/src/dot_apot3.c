@@ -11,18 +11,18 @@
 #define ADD_PRODUCT add_shifted
 
 /* x * magnitude; unsigned, because a negative number has no defined left shift. */
-ALWAYS_INLINE int32_t shifted(int32_t x, uint32_t raw) {
+ALWAYS_INLINE uint32_t shifted(uint32_t x, uint32_t raw) {
     uint32_t product = 0;
     if ((raw & 1U) != 0) {
-        product = (uint32_t)x;
+        product = x;
     }
     if ((raw & 2U) != 0) {
-        product += (uint32_t)x << 1;
+        product += x << 1;
     }
-    return (int32_t)product;
+    return product;
 }
 
-ALWAYS_INLINE int32_t add_shifted(int32_t sum, int32_t x, uint32_t raw) {
+ALWAYS_INLINE uint32_t add_shifted(uint32_t sum, uint32_t x, uint32_t raw) {
     if ((raw & 3U) == 0) {
         return sum;
     }
@@ -31,7 +31,7 @@ ALWAYS_INLINE int32_t add_shifted(int32_t sum, int32_t x, uint32_t raw) {
 
 ALWAYS_INLINE int32_t image(uint32_t raw, const int8_t *table) {
     (void)table;
-    return add_shifted(0, 1, raw);
+    return (int32_t)add_shifted(0, 1, raw);
 }
 
 #include "dot_impl.h"

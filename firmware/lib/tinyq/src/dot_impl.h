@@ -4,7 +4,8 @@
  * CODE_BITS, the bits of a code, 1..8, and image(raw, table), the value of the code in raw's low
  * CODE_BITS (the bits above are rubbish). It then wraps dot() and unpack() into its public
  * functions. An encoding that needs no multiplication also defines ADD_PRODUCT, the name of a
- * function (sum, x, raw) that returns sum + x * image(raw, NULL), |x| < 256.
+ * function (sum, x, raw) that returns sum + x * image(raw, NULL), all of them uint32_t: modulo 2^32
+ * it serves numbers of both signs and pairs of them in one word.
  *
  * Two output channels at a time, so that an activation is loaded once for two multiplications;
  * eight codes at a time, because eight codes of any size end at a byte boundary and their bit
@@ -39,7 +40,7 @@ ALWAYS_INLINE uint32_t raw_at(const uint8_t *codes, uint32_t index) {
 ALWAYS_INLINE int32_t add_product(int32_t sum, int32_t x, uint32_t raw, const int8_t *table) {
 #ifdef ADD_PRODUCT
     (void)table;
-    return ADD_PRODUCT(sum, x, raw);
+    return (int32_t)ADD_PRODUCT((uint32_t)sum, (uint32_t)x, raw);
 #else
     return sum + x * image(raw, table);
 #endif
@@ -104,7 +105,12 @@ ALWAYS_INLINE void dot(const tq_weights *weights, const tq_segment *segment, uin
 }
 
 ALWAYS_INLINE uint32_t add_lanes(uint32_t sum, uint32_t x, uint32_t raw, const int8_t *table) {
+#ifdef ADD_PRODUCT
+    (void)table;
+    return ADD_PRODUCT(sum, x, raw);
+#else
     return sum + (uint32_t)image(raw, table) * x;
+#endif
 }
 
 typedef struct lane_pair {

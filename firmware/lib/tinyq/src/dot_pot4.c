@@ -11,11 +11,11 @@
 #define ADD_PRODUCT add_shifted
 
 /* x * magnitude for m = 1..7; unsigned, because a negative number has no defined left shift. */
-ALWAYS_INLINE int32_t shifted(int32_t x, uint32_t m) {
-    return (int32_t)((uint32_t)x << (m - 1U));
+ALWAYS_INLINE uint32_t shifted(uint32_t x, uint32_t m) {
+    return x << (m - 1U);
 }
 
-ALWAYS_INLINE int32_t add_shifted(int32_t sum, int32_t x, uint32_t raw) {
+ALWAYS_INLINE uint32_t add_shifted(uint32_t sum, uint32_t x, uint32_t raw) {
     const uint32_t m = raw & 7U;
     if (m == 0) {
         return sum;
@@ -25,7 +25,7 @@ ALWAYS_INLINE int32_t add_shifted(int32_t sum, int32_t x, uint32_t raw) {
 
 ALWAYS_INLINE int32_t image(uint32_t raw, const int8_t *table) {
     (void)table;
-    return add_shifted(0, 1, raw);
+    return (int32_t)add_shifted(0, 1, raw);
 }
 
 #include "dot_impl.h"
