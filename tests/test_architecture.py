@@ -18,7 +18,7 @@ PACKAGE = Path(tinyq.__file__).parent
 LAYERS = (
     ("errors", "resources", "numerics", "progress"),
     ("files", "fixedpoint", "encodings", "tensors", "boards", "elf", "data", "evaluate"),
-    ("ops", "quantizers", "toolchain"),
+    ("ops", "quantizers", "toolchain", "compression"),
     ("graph", "emulators"),
     ("archive", "executor", "proof", "compare", "tflite", "frontends", "qat"),
     ("passes", "ptq"),
@@ -26,7 +26,7 @@ LAYERS = (
     ("project",),
     ("backends",),
     ("verification",),
-    ("certificate", "measurement"),
+    ("certificate", "measurement", "waterfall"),
     ("api",),
     ("cli",),
     ("__main__", "__init__"),

@@ -42,6 +42,11 @@ def test_totals_are_sums_and_json_is_plain(graph: Graph) -> None:
     content = json.loads(json.dumps(report.to_json()))
     for key, name in (("macs", "macs"), ("weights", "weights"), ("constant_bytes", "weight_bytes")):
         assert content[key] == sum(layer[name] for layer in content["layers"])
+    sizes = [layer["compression"] for layer in content["layers"] if layer["compression"]]
+    for key in ("weights", "zeros", "stored_bytes", "entropy_bytes", "zero_run_bytes"):
+        assert content["compression"][key] == sum(size[key] for size in sizes)
+    zeros = sum(int((op.quantized.image() == 0).sum()) for _, op in graph.linear_nodes())
+    assert content["compression"]["sparsity"] == zeros / content["weights"]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

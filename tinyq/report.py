@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyq.archive import graph_hash
+from tinyq.compression import Compression, compression
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.graph import Graph, Node
 from tinyq.ops import LinearOp
@@ -32,6 +33,7 @@ class LayerReport:
         accumulator_bits: proved; ``None`` without weights or before quantization.
         fits_int16: proved: 16 bits hold every partial sum and the rounding; ``None`` likewise.
         arena: first and last byte of its output in the arena, or ``None``.
+        compression: zeros and estimated sizes of the weights; ``None`` likewise.
     """
 
     name: str
@@ -46,6 +48,7 @@ class LayerReport:
     accumulator_bits: int | None
     fits_int16: bool | None
     arena: tuple[int, int] | None
+    compression: Compression | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,18 @@ class GraphReport:
         """Flash of all constants."""
         return sum(layer.weight_bytes for layer in self.layers)
 
+    @property
+    def compression(self) -> Compression:
+        """Zeros and estimated sizes of all weights; nothing before quantization."""
+        found = [layer.compression for layer in self.layers if layer.compression is not None]
+        return sum(found, Compression(0, 0, 0, 0, 0))
+
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
         totals = {"macs": self.macs, "weights": self.weights, "constant_bytes": self.constant_bytes}
-        return {**asdict(self), **totals}
+        together = self.compression
+        sizes = {**asdict(together), "sparsity": together.sparsity, "ratio": together.ratio}
+        return {**asdict(self), **totals, "compression": sizes}
 
 
 def report_graph(graph: Graph) -> GraphReport:
@@ -129,6 +140,7 @@ def _layer(
         None if proof is None else proof.bits,
         None if proof is None else proof.fits_int16,
         None if start is None else (start, start + out.size - 1),
+        compression(linear.weights) if linear and isinstance(linear.weights, Weights) else None,
     )
 
 

@@ -26,7 +26,7 @@ def new_table(title: str, *columns: str) -> Table:
 def graph_table(report: GraphReport) -> Table:
     """One row per layer."""
     columns = ("layer", "operator", "output", "type", "weights>", "stored as", "bytes>", "MACs>")
-    more = ("accumulator>", "arena") if report.quantized else ()
+    more = ("zeros>", "accumulator>", "arena") if report.quantized else ()
     table = new_table(f"{report.name}", *columns, *more)
     for layer in report.layers:
         row = [
@@ -40,7 +40,8 @@ def graph_table(report: GraphReport) -> Table:
             _count(layer.macs),
         ]
         if report.quantized:
-            bits = layer.accumulator_bits
+            bits, sizes = layer.accumulator_bits, layer.compression
+            row.append("" if sizes is None else f"{sizes.sparsity:.0%}")
             row.append("" if bits is None else f"{bits} bits")
             row.append("" if layer.arena is None else f"{layer.arena[0]}..{layer.arena[1]}")
         table.add_row(*row)
@@ -59,6 +60,9 @@ def totals(report: GraphReport) -> str:
         parts.append(f"arena {report.arena_bytes:,} bytes")
         proved = [layer.fits_int16 for layer in report.layers if layer.fits_int16 is not None]
         parts.append(f"{sum(proved)} of {len(proved)} accumulators fit 16 bits")
+        sizes = report.compression
+        parts.append(f"{sizes.sparsity:.1%} of the weights are zero")
+        parts.append(f"{sizes.ratio:.1f}x smaller than float32 if entropy-coded")
     return ", ".join(parts)
 
 
