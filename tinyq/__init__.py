@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinyq.api import (
+        explain,
         export,
         inspect,
         load,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "explain",
     "export",
     "inspect",
     "load",

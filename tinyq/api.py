@@ -45,10 +45,13 @@ from tinyq.measurement import Cost, Size, measure_cost, measure_size
 from tinyq.progress import Progress, silent
 from tinyq.report import GraphReport, report_graph
 from tinyq.verification import BackendCheck, batch_size, check_backend, random_codes
+from tinyq.waterfall import Explanation
+from tinyq.waterfall import explain as explain_graph
 
 __all__ = [
     "Run",
     "Verification",
+    "explain",
     "export",
     "inspect",
     "load",
@@ -67,6 +70,8 @@ Data = str | os.PathLike[str] | Array | Sequence[Array] | Dataset
 #: inputs made where no data calibrate; more cost memory and gain nothing measurable
 SYNTHETIC_SAMPLES: Final = 64
 FORMATS: Final = ("c", "platformio", "tflite")
+#: test samples that ``explain`` takes unless told otherwise
+EXPLAIN_SAMPLES: Final = 256
 
 load = load_graph
 save = save_graph
@@ -388,6 +393,38 @@ def certify(
         "library": dict(library_files()),
     }
     return make_certificate(graph, checks, codes, sources)
+
+
+# ---------------------------------------------------------------- explain
+
+
+def explain(
+    model: Model,
+    float_model: Any,
+    data: Data,
+    count: int | None = EXPLAIN_SAMPLES,
+    progress: Progress = silent,
+) -> Explanation:
+    """What quantization costs by cause and by layer, and the cheapest remedies.
+
+    Args:
+        model: the quantized model.
+        float_model: what it was made from: a Keras file, a model object, or a float graph.
+        data: test samples, with labels where there are any.
+        count: only the first so many.
+
+    Raises:
+        InputError: the models do not belong together; DataError: the data do not fit;
+        others as ``quantize``.
+    """
+    graph = as_graph(model)
+    given = isinstance(float_model, Graph)
+    floats = float_model if given else import_model(float_model, graph.name)
+    if not floats.is_float:
+        raise InputError(f"'{floats.name}' is quantized already; give the float model")
+    samples = test_data(graph, data, count)
+    inputs = executor.preprocess_inputs(graph, samples.inputs)
+    return explain_graph(graph, floats, inputs, samples.labels, progress)
 
 
 # ---------------------------------------------------------------- export, inspect, measure

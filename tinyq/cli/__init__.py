@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from tinyq import __version__
-from tinyq.cli import check, make, measure
+from tinyq.cli import check, explain, make, measure
 from tinyq.cli.console import BAD_INPUT, complain, own_standard_error
 from tinyq.errors import TinyqError
 
@@ -39,6 +39,7 @@ for command in (
     make.export,
     check.run,
     check.verify,
+    explain.explain,
     measure.size,
     measure.profile,
 ):
