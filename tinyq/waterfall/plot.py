@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,38 +35,56 @@ def require_plotting(path: Path) -> None:
 
 
 def draw(result: Explanation, form: str) -> bytes:
-    """The waterfall above, the layers' noise below, as a file of type "png", "svg" or "pdf"."""
+    """Accuracy (where known) and SQNR cause by cause, then the layers' noise.
+
+    Args:
+        form: "png", "svg" or "pdf", the type of the file returned.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height = 3.2 + 0.28 * len(result.layers)
-    figure = Figure(figsize=(9, 2.8 + height), layout="constrained")
+    panels = [_draw_sqnr, _draw_layers]
+    if result.accuracy_lost is not None:
+        panels.insert(0, _draw_accuracy)
+    heights = [2.8] * (len(panels) - 1) + [1.2 + 0.28 * len(result.layers)]
+    figure = Figure(figsize=(9, sum(heights) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, height_ratios=(2.8, height))
-    _draw_stages(upper, result)
-    _draw_layers(lower, result)
+    figure.suptitle(f"{result.model}: what quantization costs ({result.samples} samples)")
+    rows = figure.subplots(len(panels), 1, height_ratios=heights)
+    for panel, axes in zip(panels, rows, strict=True):
+        panel(axes, result)
     stream = io.BytesIO()
     figure.savefig(stream, format=form, dpi=120)
     return stream.getvalue()
 
 
-def _draw_stages(axes: Any, result: Explanation) -> None:
-    """Bars that hang from the level of the stage before: accuracy, or SQNR without labels."""
-    levels = [stage.score.accuracy for stage in result.stages]
-    known = [level * 100 for level in levels if level is not None]
-    values = known if len(known) == len(levels) else [stage.sqnr for stage in result.stages]
-    unit = "accuracy, %" if values is known else "output SQNR, dB"
+def _draw_accuracy(axes: Any, result: Explanation) -> None:
+    """Bars from the accuracy before a cause to that after it, red where it falls."""
+    values = [100 * (stage.score.accuracy or 0.0) for stage in result.stages]
     for i, value in enumerate(values):
-        before = values[i - 1] if i else value
+        before = values[max(i - 1, 0)]
         colour = "#bb4433" if value < before else "#228833"
         axes.bar(i, abs(value - before), bottom=min(value, before), color=colour)
         axes.plot([i - 0.4, i + 0.4], [value, value], color="black")
         axes.annotate(f"{value:.1f}", (i, max(value, before)), ha="center", va="bottom")
-    titles = [CAUSES[stage.cause].replace(" ", "\n", 1) for stage in result.stages]
+    axes.set_ylabel("accuracy, %")
+    _name_causes(axes, [stage.cause for stage in result.stages])
+
+
+def _draw_sqnr(axes: Any, result: Explanation) -> None:
+    """SQNR after each cause; that of the float model itself is off the scale."""
+    for i, stage in enumerate(result.stages[1:]):
+        axes.bar(i, stage.sqnr, color="#4477aa")
+        axes.annotate(f"{stage.sqnr:.1f}", (i, max(stage.sqnr, 0)), ha="center", va="bottom")
+    axes.set_ylabel("output SQNR, dB")
+    _name_causes(axes, [stage.cause for stage in result.stages[1:]])
+
+
+def _name_causes(axes: Any, causes: Sequence[str]) -> None:
+    titles = [CAUSES[cause].replace(" ", "\n", 1) for cause in causes]
     axes.set_xticks(range(len(titles)), titles, fontsize=8)
-    axes.set_ylabel(unit)
-    axes.margins(y=0.15)
-    axes.set_title(f"{result.model}: what quantization costs ({result.samples} samples)")
+    axes.use_sticky_edges = False
+    axes.margins(y=0.2)
 
 
 def _draw_layers(axes: Any, result: Explanation) -> None:

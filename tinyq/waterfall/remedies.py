@@ -85,7 +85,9 @@ class _Try:
 def find_remedies(
     network: Network, layers: Sequence[LayerLoss], sqnr: float, progress: Progress
 ) -> tuple[Remedy, ...]:
-    """For each layer and cause that matters the cheapest change that helps; the best first.
+    """For each layer and cause that matters the cheapest change that helps.
+
+    Those that cost no bytes come first, then those that win most dB a byte.
 
     Args:
         layers: what ``layers.measure_layers`` found.
@@ -106,7 +108,7 @@ def find_remedies(
         key = attempt.layer.tensor, attempt.cause
         groups.setdefault(key, []).append((attempt, noise[index]))
     found = [_choose(group, total, sqnr) for group in groups.values()]
-    return tuple(sorted(found, key=lambda remedy: -remedy.output_sqnr))
+    return tuple(sorted(found, key=lambda r: (sqnr - r.output_sqnr) / max(r.bytes, 1)))
 
 
 def _parts(layer: LayerLoss) -> dict[str, float]:

@@ -43,7 +43,7 @@ class Explanation:
         removed_channels: input channels of weighted layers that are constant and gone.
         stages: the waterfall, in the order of ``CAUSES``.
         layers: what every layer alone costs, in network order.
-        remedies: the most effective first.
+        remedies: those that win most dB a byte first.
     """
 
     model: str
