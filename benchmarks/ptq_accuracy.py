@@ -21,6 +21,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def images(data: Path, half: str, count: int) -> tuple[Array, Array]:
         scans, labels = archive[f"data_{half}"], archive[f"y_{half}"][:count]
     decoded = [
         np.asarray(Image.open(io.BytesIO(header + scans[a:b].tobytes())).convert("RGB"))
-        for a, b in zip(offsets[: len(labels)], offsets[1 : len(labels) + 1], strict=True)
+        for a, b in pairwise(offsets[: len(labels) + 1])
     ]
     return np.stack(decoded).astype(np.float32), labels
 

@@ -3,8 +3,9 @@
 
 * uint8 where values cannot be negative, int8 elsewhere; classes of tensors share (``sharing``).
 * The smallest exponent that covers every calibration value, or with clipping allowed the one of
-  {that, one less, two less} with the least squared error.  What ends the network (outputs, and
-  inputs of softmax and sigmoid) is never clipped.
+  {that, one less, two less} with the least error at the network's outputs.  Clipping is always
+  allowed for inputs and for what is averaged, never for what ends the network (outputs, and inputs
+  of softmax and sigmoid).
 * The sum of an Add takes its finest input's exponent where that costs no accuracy.
 * Exponents rise where an operator's integer form needs it: no left shift after a weighted layer
   (e_out >= e_x + e_w), gaps and shifts of Add at most 19, the input range of softmax and sigmoid.
@@ -70,7 +71,8 @@ class _Plan:
         averaged = any(
             isinstance(node.op, AveragePool2D) for m in members for node in self.graph.consumers(m)
         )
-        return (self.clips or averaged) and not _ends_network(self, members)
+        enters = not set(self.graph.inputs).isdisjoint(members)
+        return (self.clips or averaged or enters) and not _ends_network(self, members)
 
 
 def plan_tensors(

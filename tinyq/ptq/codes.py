@@ -76,8 +76,8 @@ def corrected_target(columns: Float64, hessian: Float64, cross: Float64) -> Floa
     size = hessian.shape[-1]
     ridge = damped(hessian, TARGET_DAMPING)
     pull = (ridge - hessian)[:, np.arange(size), np.arange(size)]
-    target: Float64 = np.linalg.solve(ridge, cross @ columns + pull[:, :, None] * columns)
-    return target
+    target = np.linalg.solve(ridge, cross @ columns + pull[:, :, None] * columns)
+    return np.asarray(target, np.float64)
 
 
 def column_errors(columns: Float64, values: Float64, hessian: Float64) -> Float64:

@@ -30,9 +30,9 @@ class PtqConfig:
             wins over ``first_last``.
         first_last: "same", or "int8" for the layers next to the inputs and to the outputs.
         per_channel: one weight exponent per output channel instead of one per layer.
-        activations: rule for activation exponents: "max" never clips a calibration value, "mse"
-            takes the least squared error of {max, max-1, max-2}; "auto" is "max" where ``weights``
-            has 8 bits, else "mse".
+        activations: rule for activation exponents: "max" covers every calibration value but in
+            inputs and averages, "mse" takes the least error of {max, max-1, max-2}; "auto" is
+            "max" where ``weights`` has 8 bits, else "mse".
         rounding: "tflite" or "half_up", see ``numerics.ROUNDINGS``.
         zero_negligible: set channels to zero that do not change the output, see ``negligible``.
         negligible_threshold: how small, relative to the layer's largest weight.

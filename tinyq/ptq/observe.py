@@ -19,7 +19,7 @@ Inputs = Mapping[str, npt.NDArray[np.float32]]
 
 BATCH: Final = 64
 #: samples of which all values are kept, to choose exponents by
-SAMPLES: Final = 48
+SAMPLES: Final = 64
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the exponent of a class of tensors costs: the error that its readers see.
+"""What the exponent of a class of tensors costs: the error that it makes at the network's outputs.
 
-The tensors of the class are quantized, all else stays float, and the error is taken where the class
-ends: after weighted layers (without its mean, which the bias correction removes), sums, softmax and
-sigmoid, and at the network's outputs, each relative to the variance there.  The squared error of
-the tensor itself misleads where its parts differ in scale (a loud and useless feature beside quiet
-ones) and where averages keep the exponent of the large values that they average.
+The tensors of the class are quantized, all else stays float and is computed to the end, on a few
+calibration samples.  The error is the mean squared difference of each output (before softmax
+or sigmoid), relative to its variance.  Weighted layers that read the class get their mean output back, as the bias
+correction will do.
+
+The squared error of the tensor itself misleads where its parts differ in scale (a loud and useless
+feature beside quiet ones) and where an average keeps the exponent of the large values it averages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.graph import Graph, Node
-from tinyq.ops import Add, LinearOp
+from tinyq.ops import LinearOp, Sigmoid, Softmax, apply_activation
 from tinyq.ptq.observe import Observation
 from tinyq.tensors import Tensor
 
@@ -36,17 +38,23 @@ class Sensitivity:
     types: Mapping[str, Tensor]
 
     def error(self, members: tuple[str, ...], exponent: int) -> float:
-        """Sum over the class's readers of squared error / variance."""
+        """Sum over the network's outputs of squared error / variance."""
         values = self._quantized(members, exponent)
-        total = sum(
-            self._relative(values[name] - self.seen[name].sample, name)
-            for name in self.graph.outputs
-            if name in values
-        )
         for node in self.graph.nodes:
-            if not node.op.keeps_exponent and not values.keys().isdisjoint(node.inputs):
-                total += self._relative(self._reader_error(node, values), node.output)
-        return total
+            if node.output not in values and not values.keys().isdisjoint(node.inputs):
+                read_directly = not set(members).isdisjoint(node.inputs)
+                values[node.output] = self._evaluate(node, values, read_directly)
+        return sum(
+            self._relative_error(name, values[name]) for name in self._ends() if name in values
+        )
+
+    def _ends(self) -> tuple[str, ...]:
+        """Where errors are taken: the outputs, before a softmax or sigmoid that hides them."""
+        makers = [(name, self.graph.producer(name)) for name in self.graph.outputs]
+        return tuple(
+            node.inputs[0] if node and isinstance(node.op, Softmax | Sigmoid) else name
+            for name, node in makers
+        )
 
     def _quantized(self, members: tuple[str, ...], exponent: int) -> dict[str, Array]:
         """Values of the class's tensors on the grid of ``exponent``, in order."""
@@ -60,19 +68,21 @@ class Sensitivity:
             values[name] = tensor.dequantize(tensor.quantize(x)).astype(np.float32)
         return values
 
-    def _reader_error(self, node: Node, values: Mapping[str, Array]) -> Array:
+    def _evaluate(self, node: Node, values: Mapping[str, Array], read_directly: bool) -> Array:
         xs = [values.get(name, self.seen[name].sample) for name in node.inputs]
-        if isinstance(node.op, LinearOp):
-            difference = xs[0] - self.seen[node.inputs[0]].sample
-            error = node.op.accumulate(difference, node.op.real)
-            centred: Array = error - error.mean(tuple(range(error.ndim - 1)))
-            return centred
-        if isinstance(node.op, Add):
-            first, second = (self.seen[name].sample for name in node.inputs)
-            both: Array = (xs[0] - first) + (xs[1] - second)
-            return both
-        return node.op.evaluate_float(xs) - self.seen[node.output].sample
+        if read_directly and isinstance(node.op, LinearOp):
+            return _with_mean_of(node.op, xs[0], self.seen[node.inputs[0]].sample)
+        return node.op.evaluate_float(xs)
 
-    def _relative(self, error: Array, name: str) -> float:
-        variance = float(np.var(self.seen[name].sample, dtype=np.float64))
-        return float(np.mean(np.square(error), dtype=np.float64)) / (variance + _TINY)
+    def _relative_error(self, name: str, value: Array) -> float:
+        wanted = self.seen[name].sample
+        variance = float(np.var(wanted, dtype=np.float64))
+        return float(np.mean(np.square(value - wanted), dtype=np.float64)) / (variance + _TINY)
+
+
+def _with_mean_of(op: LinearOp, x: Array, original: Array) -> Array:
+    """The layer's output for ``x``, shifted to the channel means that ``original`` gives."""
+    y = op.accumulate(x, op.real) + op.bias
+    lost = op.accumulate(np.asarray(x - original), op.real)
+    axes: Sequence[int] = range(lost.ndim - 1)
+    return apply_activation(y - lost.mean(tuple(axes)), op.activation)
