@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from h5_models import small_h5
 
@@ -45,6 +46,20 @@ def test_accuracy_is_that_of_run(cli: Any, quantized: Path, keras: Path, data: P
     explained = cli("explain", quantized, "--float", keras, *words, json_file=True).json
     run = cli("run", quantized, *words, json_file=True).json
     assert explained["stages"][-1]["accuracy"] == run["accuracy"]
+
+
+def test_without_labels_there_is_no_accuracy(
+    cli: Any, quantized: Path, keras: Path, data: Path, tmp_path: Path
+) -> None:
+    with np.load(data) as arrays:
+        x = arrays["x_test"]
+    np.savez(tmp_path / "x.npz", x=x)
+    np.savez(tmp_path / "m.npz", x=x, y=np.linspace(0, 1, 18).reshape(6, 3))
+    words = ("explain", quantized, "--float", keras, "--data")
+    plain = cli(*words, tmp_path / "x.npz", json_file=True)
+    assert (plain.code, plain.json["total"]["accuracy_lost"]) == (0, None)
+    assert "accuracy" not in plain.out and "mean squared" not in plain.out
+    assert "mean squared error" in cli(*words, tmp_path / "m.npz").out
 
 
 def test_plot(cli: Any, quantized: Path, keras: Path, data: Path, tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from tinyq.cli.console import check_writable, console, progress_bar, say, write_
 from tinyq.cli.tables import new_table
 from tinyq.files import write_atomic
 from tinyq.waterfall import CAUSES, Explanation, LayerLoss, Stage
+from tinyq.waterfall.layers import PARTS
 from tinyq.waterfall.plot import draw, require_plotting
-
-_PARTS = ("weights", "activations", "clipping", "all")
 
 
 def explain(
@@ -51,6 +50,11 @@ def explain(
     write_json(json, result.to_json())
     for table in tables(result):
         console().print(table)
+    if result.removed_channels:
+        say(
+            f"{result.removed_channels} input channels became constant and are gone; what that "
+            "costs counts as weight rounding"
+        )
     say(_summary(result))
 
 
@@ -63,26 +67,39 @@ def tables(result: Explanation) -> Iterator[Table]:
 
 
 def _stage_table(result: Explanation) -> Table:
-    judge = "accuracy>" if result.accuracy_lost is not None else "mean squared error>"
+    judged = _judged(result)
     table = new_table(
         f"{result.model}: causes, one by one, on {result.samples} samples",
-        *("cause", judge, "lost, points>", "SQNR, dB>", "lost, dB>", "noise share>"),
+        *("cause", *judged, "SQNR, dB>", "lost, dB>", "noise share>"),
     )
     for stage in result.stages:
-        table.add_row(CAUSES[stage.cause], *_stage_cells(stage))
+        cells = _stage_cells(stage) if judged else ()
+        table.add_row(CAUSES[stage.cause], *cells, *_noise_cells(stage))
     table.add_section()
     noise = f"{sum(stage.noise_share for stage in result.stages):.1%}"
-    table.add_row("total", "", _points(result.accuracy_lost), "", f"{result.sqnr_lost:.1f}", noise)
+    totals = ("", _points(result.accuracy_lost))[: len(judged)]
+    table.add_row("total", *totals, "", f"{result.sqnr_lost:.1f}", noise)
     return table
 
 
+def _judged(result: Explanation) -> tuple[str, ...]:
+    """Columns that the labels allow."""
+    if result.accuracy_lost is not None:
+        return ("accuracy>", "lost, points>")
+    return () if result.stages[-1].score.mse is None else ("mean squared error>",)
+
+
 def _stage_cells(stage: Stage) -> tuple[str, ...]:
-    accuracy, mse = stage.score.accuracy, stage.score.mse
-    judged = f"{accuracy:.4f}" if accuracy is not None else "" if mse is None else f"{mse:.4g}"
+    if stage.score.mse is not None:
+        return (f"{stage.score.mse:.4g}",)
+    lost = "" if stage.cause == "float" else _points(stage.accuracy_lost)
+    return f"{stage.score.accuracy:.4f}", lost
+
+
+def _noise_cells(stage: Stage) -> tuple[str, str, str]:
     if stage.cause == "float":
-        return judged, "", f"{stage.sqnr:.1f}", "", ""
-    lost = _points(stage.accuracy_lost)
-    return judged, lost, f"{stage.sqnr:.1f}", f"{stage.sqnr_lost:.1f}", f"{stage.noise_share:.1%}"
+        return f"{stage.sqnr:.1f}", "", ""
+    return f"{stage.sqnr:.1f}", f"{stage.sqnr_lost:.1f}", f"{stage.noise_share:.1%}"
 
 
 def _points(lost: float | None) -> str:
@@ -92,11 +109,11 @@ def _points(lost: float | None) -> str:
 def _layer_table(result: Explanation) -> Table:
     table = new_table(
         "one layer at a time: output SQNR, dB",
-        *("layer", "operator", "stored as", *(f"{part}>" for part in _PARTS)),
+        *("layer", "operator", "stored as", *(f"{part}>" for part in PARTS)),
         *("noise share>", "lost, points>"),
     )
     for layer in result.layers:
-        cells = (_decibels(layer, part) for part in _PARTS)
+        cells = (_decibels(layer, part) for part in PARTS)
         points = _points(layer.accuracy_lost)
         table.add_row(layer.name, layer.op, layer.stored, *cells, f"{layer.share:.1%}", points)
     return table
