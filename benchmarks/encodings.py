@@ -6,8 +6,9 @@
 
 Prints a table and writes ``encodings.json``: rows of weights, core, macs, instructions,
 instructions_per_mac, multiplications, zeros (share of the weights) and flash_bytes.  Instructions
-are counted under QEMU.  Multiplications are those of weights by activations: one a MAC, none where
-an encoding shifts; a depthwise layer decodes its weights beforehand and always multiplies.
+are counted under QEMU.  Multiplications are those of weights by activations: one a MAC, half where
+two pixels share a word, none where an encoding shifts; a depthwise layer decodes its weights
+beforehand and always multiplies.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from pathlib import Path
 import numpy as np
 
 import tinyq
+from tinyq.codegen.kernels import choose_kernel
 from tinyq.encodings import ENCODINGS
 from tinyq.graph import Graph
 from tinyq.measurement import Cost
 from tinyq.ops import DepthwiseConv2D
+from tinyq.proof import prove
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,16 @@ class Row:
 
 
 def multiplications(graph: Graph, cost: Cost) -> int:
-    """Products of weights and activations that the kernels multiply rather than shift."""
+    """Products that the kernels multiply rather than shift."""
     macs = {layer.node: layer.macs for layer in cost.layers}
-    return sum(
-        macs[node.name]
-        for node, op in graph.linear_nodes()
-        if isinstance(op, DepthwiseConv2D) or ENCODINGS[op.quantized.encoding].levels is None
-    )
+    proofs = prove(graph)
+    total = 0
+    for node, op in graph.linear_nodes():
+        shifts = ENCODINGS[op.quantized.encoding].levels is not None
+        if isinstance(op, DepthwiseConv2D) or not shifts:
+            in_pairs = choose_kernel(graph, node, proofs[node.name]).stem == "conv2d_lanes"
+            total += macs[node.name] // 2 if in_pairs else macs[node.name]
+    return total
 
 
 def zeros(graph: Graph) -> float:
