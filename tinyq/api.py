@@ -153,6 +153,14 @@ def train(
     epochs: int = 3,
     batch: int = 64,
     learning_rate: float | None = None,
+    warmup: float = 0.0,
+    gradual: float = 0.0,
+    distill: float | None = None,
+    schedule: Any = None,
+    augment: Any = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    log_dir: str | os.PathLike[str] | None = None,
+    distribute: str | None = None,
     scale: float = 1.0,
     offset: float = 0.0,
     seed: int = 0,
@@ -163,14 +171,23 @@ def train(
     """Quantization-aware training: calibrates, trains on, and returns the integer graph.
 
     Args:
-        data: training samples; a file's labels are used.
-        labels: int ``[N]``, for ``data`` in memory; without any the model learns to reconstruct.
+        data: training samples; a file's labels are used.  Also a ``tf.data.Dataset`` of batches
+            (x, y) or x.
+        labels: int ``[N]``, for ``data`` in memory; without any the model learns from the float
+            model where ``distill`` is given, else to reconstruct its input.
         weights: key of ``encodings.ENCODINGS``; overrides the preset's.
         preset: key of ``qat.PRESETS``; "w4a8_lut" where neither it nor ``config`` is given.
         config: what ``qat.read_config`` takes: a ``qat.QuantConfig``, or options for all and for
             single layers in a dictionary or a YAML file.
         first_last, per_channel: override those of the preset or of ``config``.
-        epochs, batch, learning_rate: of the training; see ``qat.TrainConfig``.
+        epochs, batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.
+        gradual: fraction of the steps in which weights keep 8 bits.
+        distill: learn from the float model, with this weight beside the labels.
+        schedule: a ``qat.TrainConfig`` with everything else; the arguments above override it where
+            they are not at their defaults.
+        augment, checkpoint_dir, log_dir: see ``qat.train``.
+        distribute: "mirrored" trains on all devices of this machine, "workers" in all processes
+            that TF_CONFIG names, each of which calls this; by default the current strategy.
 
     Other arguments and errors as in ``quantize``.
     """
@@ -178,19 +195,50 @@ def train(
     from tinyq.frontends.keras import build_model, read_network
 
     options = _quant_config(preset, config, weights, first_last, per_channel)
-    schedule = training.TrainConfig(epochs=epochs, batch_size=batch, seed=seed)
-    if learning_rate is not None:
-        schedule = replace(schedule, learning_rate=learning_rate)
-    network = read_network(model)
-    graph = import_model(network, name, scale, offset)
+    given = {
+        "epochs": epochs, "batch_size": batch, "seed": seed, "learning_rate": learning_rate,
+        "warmup": warmup, "wide_weights": gradual, "distillation": distill,
+    }  # fmt: skip
+    chosen = _schedule(schedule, given)
+    with training.strategy_scope(distribute):
+        network = read_network(model)
+        graph = import_model(network, name, scale, offset)
+        teacher = build_model(network)
+        x, y, sample = _samples(graph, teacher, data, labels, seed)
+        quantized = training.quantize(build_model(network), options, sample)
+    training.train(
+        quantized, x, y, chosen, _steps(progress),
+        teacher=None if distill is None else teacher, augment=augment,
+        checkpoint_dir=checkpoint_dir, log_dir=log_dir,
+    )  # fmt: skip
+    exported = training.to_graph(quantized, graph.name, graph.preprocess, not drop_softmax)
+    return passes.finalize(exported)
+
+
+def _schedule(schedule: Any, given: Mapping[str, Any]) -> Any:
+    """A ``TrainConfig`` with the arguments that are not at their defaults."""
+    import tinyq.qat as training
+
+    plain = training.TrainConfig()
+    changed = {k: v for k, v in given.items() if v is not None and v != getattr(plain, k)}
+    return replace(schedule or plain, **changed)
+
+
+def _samples(
+    graph: Graph, model: Any, data: Any, labels: Array | None, seed: int
+) -> tuple[Any, Any, list[Array]]:
+    """Inputs and labels to train on, as the model sees them, and inputs to calibrate on."""
+    import tinyq.qat as training
+
+    if training.is_dataset(data):
+        first = graph.preprocess[0]
+        stream = training.preprocessed(data, first.scale, first.offset)
+        names = list(model.input_names)
+        return stream, labels, training.first_samples(names, stream, CALIBRATION_SAMPLES)
     samples = training_data(graph, data, labels)
     real = list(executor.preprocess_inputs(graph, samples.inputs).values())
     sample = choose(Dataset(tuple(real)), CALIBRATION_SAMPLES, seed)
-    quantized = training.quantize(build_model(network), options, list(sample.inputs))
-    if epochs:
-        training.train(quantized, real[0], samples.labels, schedule, _steps(progress))
-    exported = training.to_graph(quantized, graph.name, graph.preprocess, not drop_softmax)
-    return passes.finalize(exported)
+    return real, samples.labels, list(sample.inputs)
 
 
 def _quant_config(

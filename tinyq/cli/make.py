@@ -106,12 +106,35 @@ def qat(
     learning_rate: Annotated[
         float | None, typer.Option(metavar="RATE", help="At the start of training.")
     ] = None,
+    warmup: Annotated[
+        float, typer.Option(metavar="F", help="Fraction of the steps in which rates rise.")
+    ] = 0.0,
+    gradual: Annotated[
+        float, typer.Option(metavar="F", help="Fraction of the steps with 8-bit weights.")
+    ] = 0.0,
+    distill: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="Learn from MODEL too, with this weight (0 to 1)."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save each epoch here; resume from it.")
+    ] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write TensorBoard's events here.")
+    ] = None,
+    distribute: Annotated[
+        str | None,
+        typer.Option(metavar="mirrored|workers", help="All devices, or TF_CONFIG's processes."),
+    ] = None,
     seed: options.Seed = 0,
     name: options.Name = None,
     json: options.Json = None,
 ) -> None:
     """Train on with quantization in the loop, then write the integer model."""
     check_writable(output, json, keep=(model, data))
+    for folder in (checkpoint, log_dir):
+        if folder is not None:
+            check_folder(folder)
     with progress_bar() as progress:
         graph = api.train(
             model,
@@ -126,6 +149,12 @@ def qat(
             offset=offset,
             batch=batch,
             learning_rate=learning_rate,
+            warmup=warmup,
+            gradual=gradual,
+            distill=distill,
+            checkpoint_dir=checkpoint,
+            log_dir=log_dir,
+            distribute=distribute,
             seed=seed,
             name=model.stem if name is None else name,
             progress=progress,

@@ -26,8 +26,10 @@ from tinyq.qat.config import PRESETS, QuantConfig, preset, read_config
 from tinyq.qat.export import tensor_codes, to_graph
 from tinyq.qat.forward import logits_model, set_batch_statistics
 from tinyq.qat.quantize import apply_scheme, quantize
+from tinyq.qat.replicas import strategy_scope
 from tinyq.qat.schedule import TrainConfig
 from tinyq.qat.scheme import LayerConfig, Scheme
+from tinyq.qat.sources import first_samples, is_dataset, preprocessed
 from tinyq.qat.train import Progress, train
 
 __all__ = [
@@ -39,13 +41,17 @@ __all__ = [
     "TrainConfig",
     "apply_scheme",
     "calibrate",
+    "first_samples",
+    "is_dataset",
     "load",
     "logits_model",
+    "preprocessed",
     "preset",
     "quantize",
     "read_config",
     "save",
     "set_batch_statistics",
+    "strategy_scope",
     "tensor_codes",
     "to_graph",
     "train",

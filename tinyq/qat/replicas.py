@@ -11,14 +11,42 @@ Absent on purpose: parameter servers and asynchronous updates; they cannot repea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tinyq.errors import InputError
+
 Array = npt.NDArray[Any]
+
+
+def strategy_scope(name: str | None) -> AbstractContextManager[Any]:
+    """The scope of a strategy by name: "mirrored", "workers", or None for the current one.
+
+    "workers" must come first in a process, before TensorFlow has computed anything.
+
+    Raises:
+        InputError: no such strategy, or no workers in TF_CONFIG.
+    """
+    if name is None:
+        return nullcontext()
+    if name not in STRATEGIES:
+        raise InputError(f"strategy '{name}' is unknown; use one of {', '.join(STRATEGIES)}")
+    if name == "workers" and "TF_CONFIG" not in os.environ:
+        raise InputError("training in workers needs TF_CONFIG in each process' environment")
+    scope: AbstractContextManager[Any] = STRATEGIES[name]().scope()
+    return scope
+
+
+STRATEGIES: Final[dict[str, Callable[[], Any]]] = {
+    "mirrored": tf.distribute.MirroredStrategy,
+    "workers": tf.distribute.MultiWorkerMirroredStrategy,
+}
 
 
 def workers(strategy: Any) -> int:

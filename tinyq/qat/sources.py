@@ -129,6 +129,17 @@ def _pair(element: Any) -> Pair:
     return (element[0] if isinstance(element, tuple) and len(element) == 1 else element), None
 
 
+def preprocessed(dataset: Any, scale: float, offset: float) -> Any:
+    """The data set with inputs (x - offset) * scale."""
+
+    def real(x: Any) -> Any:
+        return tf.nest.map_structure(lambda t: (tf.cast(t, tf.float32) - offset) * scale, x)
+
+    if isinstance(dataset.element_spec, tuple) and len(dataset.element_spec) == 2:
+        return dataset.map(lambda x, y: (real(x), y))
+    return dataset.map(lambda *x: real(x if len(x) > 1 else x[0]))
+
+
 def first_samples(model_inputs: Sequence[str], dataset: Any, count: int) -> list[Array]:
     """At most ``count`` samples from the start of a data set, one array per input."""
     parts: list[list[Array]] = []
