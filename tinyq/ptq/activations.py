@@ -250,6 +250,8 @@ def _raise_exponents(
             e = [exponents[member[name]] for name in (*node.inputs, node.output)]
             for name, least in _requirements(node, e, weight_exponents):
                 key = member[name]
+                if isinstance(node.op, LinearOp) and member[node.inputs[0]] == key:
+                    continue  # no exponent would do: the weights give way
                 if least > exponents[key] and any(_is_unit(plan.source(m)) for m in classes[key]):
                     _refuse_unit(plan, name, [*node.inputs, node.output])
                 exponents[key] = max(exponents[key], least)

@@ -35,6 +35,7 @@ from tinyq.ptq.grids import ExponentBounds
 from tinyq.ptq.layer import integer_bias, least_bias_exponents, quantize_weights
 from tinyq.ptq.negligible import zero_negligible
 from tinyq.ptq.observe import BATCH, Array, Inputs, check_calibration, observe
+from tinyq.ptq.search import search_exponents
 from tinyq.ptq.statistics import groups, measure
 from tinyq.tensors import Tensor
 
@@ -77,7 +78,8 @@ def quantize(
     run = _Run(graph, tensors, encodings, config, rng)
     nodes = run.nodes(inputs, progress)
     meta = {**graph.meta, **_facts(config, inputs, zeroed)}
-    return validate(replace(graph, tensors=tensors, nodes=nodes, meta=meta))
+    result = validate(replace(graph, tensors=tensors, nodes=nodes, meta=meta))
+    return search_exponents(result, seen, progress) if config.exponent_search else result
 
 
 def _check_graph(graph: Graph) -> None:

@@ -2,9 +2,9 @@
 """What the exponent of a class of tensors costs: the error that it makes at the network's outputs.
 
 The tensors of the class are quantized, all else stays float and is computed to the end, on a few
-calibration samples.  The error is the mean squared difference of each output (before softmax
-or sigmoid), relative to its variance.  Weighted layers that read the class get their mean output back, as the bias
-correction will do.
+calibration samples.  The error is the mean squared difference of each output (before softmax or
+sigmoid), relative to its variance.  Weighted layers that read the class get their mean output back,
+as the bias correction will do.
 
 The squared error of the tensor itself misleads where its parts differ in scale (a loud and useless
 feature beside quiet ones) and where an average keeps the exponent of the large values it averages.
@@ -45,15 +45,9 @@ class Sensitivity:
                 read_directly = not set(members).isdisjoint(node.inputs)
                 values[node.output] = self._evaluate(node, values, read_directly)
         return sum(
-            self._relative_error(name, values[name]) for name in self._ends() if name in values
-        )
-
-    def _ends(self) -> tuple[str, ...]:
-        """Where errors are taken: the outputs, before a softmax or sigmoid that hides them."""
-        makers = [(name, self.graph.producer(name)) for name in self.graph.outputs]
-        return tuple(
-            node.inputs[0] if node and isinstance(node.op, Softmax | Sigmoid) else name
-            for name, node in makers
+            relative_error(values[name], self.seen[name].sample)
+            for name in ends(self.graph)
+            if name in values
         )
 
     def _quantized(self, members: tuple[str, ...], exponent: int) -> dict[str, Array]:
@@ -74,10 +68,20 @@ class Sensitivity:
             return _with_mean_of(node.op, xs[0], self.seen[node.inputs[0]].sample)
         return node.op.evaluate_float(xs)
 
-    def _relative_error(self, name: str, value: Array) -> float:
-        wanted = self.seen[name].sample
-        variance = float(np.var(wanted, dtype=np.float64))
-        return float(np.mean(np.square(value - wanted), dtype=np.float64)) / (variance + _TINY)
+
+def ends(graph: Graph) -> tuple[str, ...]:
+    """Where errors are taken: the outputs, before a softmax or sigmoid that hides them."""
+    makers = [(name, graph.producer(name)) for name in graph.outputs]
+    return tuple(
+        node.inputs[0] if node and isinstance(node.op, Softmax | Sigmoid) else name
+        for name, node in makers
+    )
+
+
+def relative_error(value: Array, wanted: Array) -> float:
+    """Mean squared difference / variance of what is wanted."""
+    variance = float(np.var(wanted, dtype=np.float64))
+    return float(np.mean(np.square(value - wanted), dtype=np.float64)) / (variance + _TINY)
 
 
 def _with_mean_of(op: LinearOp, x: Array, original: Array) -> Array:
