@@ -61,6 +61,7 @@ def test_variables_fall_into_their_groups(lut_model: Any) -> None:
     assert kinds == {"kernel:0", "gamma:0", "beta:0", "bias:0"}
 
 
+@pytest.mark.slow
 def test_autoencoder_reconstructs_without_labels() -> None:
     tf_keras.utils.set_random_seed(1)
     inputs = L.Input((6,), name="x")
@@ -84,6 +85,7 @@ def test_a_sigmoid_learns_flags() -> None:
         qat.train(model, x, np.stack([y, y], 1))
 
 
+@pytest.mark.slow
 def test_keras_fit_trains_it_too() -> None:
     x, y = blobs(32)
     model = qat.quantize(classifier(), qat.preset("w4a8"), x)
@@ -110,6 +112,7 @@ def pair_model() -> Any:
     return qat.quantize(model, qat.preset("w8a8"), data), data
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs(pair_model: Any) -> None:
     model, (one, two) = pair_model
     labels = [(one[:, 0] > 0).astype(int), one.sum(1, keepdims=True) - two[:, :1]]

@@ -26,6 +26,7 @@ def test_arguments_override_a_schedule() -> None:
     assert api._schedule(None, given) == qat.TrainConfig(wide_weights=0.5)
 
 
+@pytest.mark.slow
 def test_a_data_set_and_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = points()
     raw = (x * 20 + 50).astype(np.float32)

@@ -24,6 +24,7 @@ from tinyq.qat.replicas import from_chief, is_chief, workers
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_one_replica_computes_what_no_strategy_computes() -> None:
     x, y = blobs(32)
     config = qat.TrainConfig(epochs=2, batch_size=16, batch_statistics=1.0)

@@ -88,6 +88,7 @@ def divergence(teacher: Any, model: Any, x: Any) -> float:
     return float((p * np.log(p / q)).sum(-1).mean())
 
 
+@pytest.mark.slow
 def test_a_teacher_is_enough(student: tuple[Any, Any, Any]) -> None:
     teacher, model, x = student
     start, before = model.get_weights(), divergence(teacher, model, x)
