@@ -25,11 +25,11 @@ def proved_bits(graph: Graph) -> dict[str, int]:
     return {name: p.bits for name, p in proof.prove(graph).items()}
 
 
-def small(filters: int = 12) -> Any:
+def small() -> Any:
     """A convolution wide enough to be centred, a depthwise one, a norm alone, a dense layer."""
     x = inputs = L.Input((6, 6, 4), name="image")
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="first")(x)
-    x = L.Conv2D(filters, 3, name="wide")(x)
+    x = L.Conv2D(6, 3, name="wide")(x)
     x = L.BatchNormalization(name="wide_norm")(x)
     x = L.ReLU(name="wide_relu")(x)
     x = L.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
@@ -116,3 +116,24 @@ def test_widths_by_layer() -> None:
     assert (outer.method, outer.zero_center) == ("a2q", False)
     alone = layer_spec(config, "other", Role(standalone=True))
     assert (alone.method, alone.weights) == ("a2q", "int8")
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_bias_takes_up_the_mean_of_what_projection_removes(norm: bool) -> None:
+    x = inputs = L.Input((6, 6, 8), name="image")
+    x = L.Conv2D(5, 3, name="conv")(x)
+    x = L.BatchNormalization(name="norm")(x) if norm else x
+    model = tf_keras.Model(inputs, x)
+    rng = np.random.default_rng(0)
+    model.layers[1].set_weights([rng.normal(0.1, 0.2, (3, 3, 8, 5)), rng.normal(0, 1, 5)])
+    data = data_for(model, 64, low=0.0)
+    config = replace(qat.preset("w8a8_a2q_plus16"), accumulator_bits=14, constrain_first_last=True)
+    quantized_model = qat.quantize(model, config, data)
+    layer = quantized_model.get_layer("conv")
+    real = model(data[0]).numpy()
+    got = quantized_model(data[0], training=False).numpy()
+    step = 2.0 ** float(layer.exponent())
+    assert np.abs(real - got).mean() > 2 * step
+    # Not exactly: a bias that moves leaves another room for the weights.
+    assert np.abs((real - got).mean((0, 1, 2))).max() < 2 * step
+    assert np.abs(real.mean((0, 1, 2))).min() > 20 * step

@@ -126,7 +126,7 @@ def _input_signs(model: Any, arrays: Sequence[npt.NDArray[np.float32]]) -> None:
 
 def _initialize(layer: OwnerLayer, x: Any) -> None:
     if isinstance(layer, FoldedLayer):
-        layer.initialize_weights()
+        layer.initialize_weights(x)
     y = layer.real_output(x).numpy().ravel()
     step = max(1, -(-y.size // MAX_VALUES))
     layer.activation_quantizer.initialize(y[::step], layer.activation_variables)

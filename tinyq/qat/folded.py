@@ -42,6 +42,8 @@ MAX_TRAINED_SHIFT: Final = 22
 #: of an accumulator of bounded width a bias takes at most 2**-2, the rounding constant 2**-4
 BIAS_HEADROOM: Final = 3
 SHIFT_HEADROOM: Final = 4
+#: rounds in which weights are fitted beside a bias and the bias takes up what their mean lost
+BIAS_CORRECTIONS: Final = 3
 
 BatchNorm = dict[str, Any]
 
@@ -259,17 +261,39 @@ class FoldedLayer(OwnerLayer, abc.ABC):
         margin = tf.cast(tf.abs(p.bias) + half, tf.float64) + 1.0
         return tf.reduce_all(reach + margin < float(FLOAT32_EXACT))
 
-    def initialize_weights(self) -> None:
-        """Fit the weight quantizer to the folded kernel."""
+    def initialize_weights(self, x: Tensor | None = None) -> None:
+        """Fit the weight quantizer to the folded kernel.
+
+        Where that changes the kernel, the bias takes up the mean of the change over inputs ``x``.
+        """
         kernel, bias = self.folded()
+        wanted = None if x is None else self.linear(x, kernel) + bias
+        for _ in range(BIAS_CORRECTIONS):
+            if not self._fit_weights(kernel) or wanted is None:
+                return
+            self._correct_bias(x, wanted)
+
+    def _fit_weights(self, kernel: Tensor) -> bool:
+        """Fit the weight quantizer beside the bias of now; True where it changed the kernel."""
         source = float(self.producers[0].exponent().numpy())
-        beside = Accumulator(*self.producers[0].code_range, bias.numpy(), 0.0)
+        beside = Accumulator(*self.producers[0].code_range, self.folded()[1].numpy(), 0.0)
         start = self.weight_quantizer.initialize_bounded(
             kernel.numpy(), self.weight_variables, beside, source
         )
         if start is not None and isinstance(self.kernel, tf.Variable):
             scale = 1.0 if self.batch_norm is None else self.spread(self.factor())
             self.kernel.assign(tf.math.divide_no_nan(start, scale))
+        return start is not None
+
+    def _correct_bias(self, x: Tensor, wanted: Tensor) -> None:
+        """Bring each channel's mean output to that of ``wanted`` by what of the bias can train."""
+        lost = wanted - self._sum(x, self.parameters())
+        mean = tf.reduce_mean(lost, list(range(len(lost.shape) - 1)))
+        if self.batch_norm is not None and self.batch_norm["center"]:
+            self.beta.assign_add(mean)
+        elif self.use_bias:
+            factor = 1.0 if self.batch_norm is None else self.factor()
+            self.bias.assign_add(tf.math.divide_no_nan(mean, factor * tf.ones_like(mean)))
 
     def refresh_weights(self) -> None:
         """Let the weight quantizer adapt what no gradient trains."""

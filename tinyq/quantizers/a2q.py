@@ -62,6 +62,8 @@ _STEPS: Final = range(-6, 4)
 _THRESHOLD_BISECTIONS: Final = 30
 #: share of the range that the rounding constant takes at most (see ``qat.folded``)
 _MARGIN_SHARE: Final = 2.0**-4
+#: share that biases start with; a quarter is the most (there), so that they can grow
+_BIAS_SHARE: Final = 2.0**-3
 
 
 @tf_keras.utils.register_keras_serializable("tinyq")
@@ -248,6 +250,7 @@ class A2q(WeightQuantizer):
         if self.centers(values.shape):
             cols = cols - cols.mean(0)
         start = self._filling_exponents(cols, accumulator)
+        start = np.maximum(start, self._bias_exponents(accumulator) - source - _STEPS[0])
         trials = [start + step for step in _STEPS]
         starts = [self._project(cols, e, accumulator, source) for e in trials]
         errors = np.array(
@@ -282,6 +285,12 @@ class A2q(WeightQuantizer):
         covering = scales.covering_exponents(cols, self.limit)
         chosen: FloatArray = np.maximum(filling, covering)
         return np.full_like(chosen, chosen.max()) if self.scale == "per_tensor" else chosen
+
+    def _bias_exponents(self, accumulator: Accumulator) -> FloatArray:
+        """Least accumulator exponents at which biases take an eighth of the range."""
+        bias = np.abs(np.asarray(accumulator.bias, np.float64))
+        least = np.ceil(np.log2(np.maximum(bias, 2.0**-100) / (self.capacity * _BIAS_SHARE)))
+        return np.full_like(least, least.max()) if self.scale == "per_tensor" else least
 
     def _project(
         self, cols: FloatArray, exponents: FloatArray, accumulator: Accumulator, source: float
