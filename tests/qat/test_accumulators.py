@@ -136,4 +136,4 @@ def test_the_bias_takes_up_the_mean_of_what_projection_removes(norm: bool) -> No
     assert np.abs(real - got).mean() > 2 * step
     # Not exactly: a bias that moves leaves another room for the weights.
     assert np.abs((real - got).mean((0, 1, 2))).max() < 2 * step
-    assert np.abs(real.mean((0, 1, 2))).min() > 20 * step
+    assert np.abs(real.mean((0, 1, 2))).max() > 20 * step
