@@ -14,6 +14,7 @@ from ptq_graphs import perceptron, residual, samples
 from tinyq.errors import UnsupportedError
 from tinyq.graph import Graph
 from tinyq.ops import Add, AveragePool2D, Concat, Relu, Sigmoid
+from tinyq.ops.add import MAX_GAP
 from tinyq.ptq.activations import covering_exponent, plan_tensors
 from tinyq.ptq.observe import observe
 from tinyq.ptq.sharing import exponent_classes, type_classes
@@ -148,7 +149,7 @@ def test_gaps_of_a_sum_are_closed() -> None:
     steps = [("a", loud, ["x"]), ("b", quiet, ["x"]), ("s", Add(), ["a", "b"])]
     graph = fg.make({"x": (4,)}, steps, ["s"])
     tensors = plan(graph, samples(graph))
-    assert tensors["s"].exponent - tensors["b"].exponent == 19
+    assert tensors["s"].exponent - tensors["b"].exponent == MAX_GAP
     graph.node("s").op.check([tensors["a"], tensors["b"]], tensors["s"])
 
 

@@ -256,11 +256,24 @@ def _raise_exponents(
                     _refuse_unit(plan, name, [*node.inputs, node.output])
                 exponents[key] = max(exponents[key], least)
         if exponents == before:
+            _check_tables(plan.graph, {name: exponents[key] for name, key in member.items()})
             return
     raise UnsupportedError(
         f"layer '{plan.graph.nodes[-1].label}': no scales fit the values of '{plan.graph.name}' "
         "that must share one; separate the branches that are concatenated"
     )
+
+
+def _check_tables(graph: Graph, exponents: Mapping[str, int]) -> None:
+    """UnsupportedError where the input of a softmax or sigmoid is too large for its table."""
+    for node in graph.nodes:
+        if isinstance(node.op, Softmax | Sigmoid):
+            limit = (SOFTMAX_EXPONENTS if isinstance(node.op, Softmax) else SIGMOID_EXPONENTS)[-1]
+            if exponents[node.inputs[0]] > limit:
+                raise UnsupportedError(
+                    f"layer '{node.label}': its inputs need the exponent "
+                    f"{exponents[node.inputs[0]]}, the limit is {limit}; scale the model's input"
+                )
 
 
 def weight_exponent(op: LinearOp, encoding: str) -> int:

@@ -203,11 +203,13 @@ def refit_levels(columns: Float64, values: Float64, hessian: Float64, grid: Grid
     steps = grid.steps[:, None, :]
     index = np.searchsorted(grid.levels, np.rint(grid.image(values)))
     free = np.flatnonzero(grid.levels)
+    if not len(free):
+        return round_levels(grid.levels)
     bases = [np.where(index == i, steps, 0.0) for i in free]
     projected = [hessian @ basis for basis in bases]
     normal = np.array([[float((p * b).sum()) for b in bases] for p in projected])
     wanted = np.array([float((p * columns).sum()) for p in projected])
-    pull = 1e-3 * np.trace(normal) / max(len(free), 1) + 1e-30
+    pull = 1e-3 * np.trace(normal) / len(free) + 1e-30
     table = grid.levels.copy()
     solved = np.linalg.solve(normal + pull * np.eye(len(free)), wanted + pull * table[free])
     table[free] = solved

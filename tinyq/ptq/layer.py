@@ -14,7 +14,15 @@ from tinyq.numerics import IntArray
 from tinyq.ops import LinearOp
 from tinyq.ptq.codes import Grid, choose_codes, column_errors, corrected_target, damped
 from tinyq.ptq.grids import ExponentBounds, fit_grid, refit_levels
-from tinyq.ptq.statistics import Float64, Moments, from_columns, groups, to_columns
+from tinyq.ptq.statistics import (
+    Float64,
+    Moments,
+    from_blocks,
+    from_columns,
+    groups,
+    to_blocks,
+    to_columns,
+)
 
 #: A bias stays below 2**28 units of the accumulator (dead channels have tiny weights).
 BIAS_BITS: Final = 28
@@ -30,15 +38,16 @@ def quantize_weights(
 ) -> Weights:
     """Weights of the least squared error of the layer's output on the calibration data."""
     columns = to_columns(op.real, groups(op))
-    target = corrected_target(columns, moments.hessian, moments.cross)
+    target = corrected_target(to_blocks(columns), moments.hessian, moments.cross)
     diagonal = np.maximum(np.diagonal(moments.hessian, axis1=1, axis2=2), 0)
-    importance = diagonal + 1e-3 * diagonal.mean() + 1e-20
-    grid = fit_grid(target, importance, encoding, bounds, per_channel)
+    importance = from_blocks(diagonal[:, :, None], columns)[:, :, 0]
+    importance = importance + 1e-3 * importance.mean() + 1e-20
+    grid = fit_grid(from_blocks(target, columns), importance, encoding, bounds, per_channel)
     hessian = damped(moments.hessian)
     values = choose_codes(target, hessian, grid)
     if encoding.uses_table:
         grid, values = _refit(target, hessian, grid, values)
-    return _encode(values, grid, encoding, op.weights.shape)
+    return _encode(from_blocks(values, columns), grid, encoding, op.weights.shape)
 
 
 def _refit(target: Float64, hessian: Float64, grid: Grid, values: Float64) -> tuple[Grid, Float64]:

@@ -81,7 +81,8 @@ def ends(graph: Graph) -> tuple[str, ...]:
 def relative_error(value: Array, wanted: Array) -> float:
     """Mean squared difference / variance of what is wanted."""
     variance = float(np.var(wanted, dtype=np.float64))
-    return float(np.mean(np.square(value - wanted), dtype=np.float64)) / (variance + _TINY)
+    difference = np.subtract(value, wanted, dtype=np.float64)
+    return float(np.mean(np.square(difference))) / (variance + _TINY)
 
 
 def _with_mean_of(op: LinearOp, x: Array, original: Array) -> Array:

@@ -6,6 +6,10 @@ it computes ``x @ W[g]``, ``W [G, K, M]``.  Convolution and dense layers are one
 outputs; a depthwise convolution has a group for each input channel with M = depth multiplier.
 Output channel o is column ``(o // M, o % M)``.
 
+A map of many inputs is cut into *blocks* of at most ``BLOCK`` rows, whose inputs count as
+uncorrelated with those of other blocks: time and memory then grow with K, not with its cube and
+square.
+
 Moments of the patches of the float network (x) and of the quantized one (x^), both centred:
 H = cov(x^, x^), C = cov(x^, x); the means are taken over *all* positions, borders included, so that
 the bias correction is exact.
@@ -15,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +33,19 @@ from tinyq.tensors import Tensor
 Float64 = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 
+#: rows of a block: the widest layers of common small models stay whole
+BLOCK: Final = 640
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Second moments ``[G, K, K]`` and means ``[G, K]`` of a layer's patches, in real units."""
+    """Moments of a layer's patches, in real units.
+
+    Attributes:
+        hessian, cross: second moments ``[B, k, k]``: of each group, or of each block of the one
+            group that there is (see ``to_blocks``).
+        mean_float, mean_quantized: ``[G, K]``.
+    """
 
     hessian: Float64
     cross: Float64
@@ -57,6 +70,27 @@ def from_columns(columns: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(columns.swapaxes(1, 2)).reshape(shape)
 
 
+def to_blocks(values: Array) -> Array:
+    """Rows in blocks: ``[1, K, M]`` as ``[B, k, M]``, k at most ``BLOCK``, padded with zeros.
+
+    Several groups, and few rows, stay as they are.
+    """
+    count, rows, width = values.shape
+    if count > 1 or rows <= BLOCK:
+        return values
+    blocks = -(-rows // BLOCK)
+    size = -(-rows // blocks)
+    padded = np.pad(values, ((0, 0), (0, blocks * size - rows), (0, 0)))
+    return padded.reshape(blocks, size, width)
+
+
+def from_blocks(values: Array, like: Array) -> Array:
+    """The inverse of ``to_blocks``, for columns of the shape of ``like`` ``[G, K, M]``."""
+    if values.shape == like.shape:
+        return values
+    return values.reshape(1, -1, values.shape[2])[:, : like.shape[1]]
+
+
 def measure(
     op: LinearOp, x: FloatArray, codes: Array, tensor: Tensor, rows: int, rng: np.random.Generator
 ) -> Moments:
@@ -72,11 +106,11 @@ def measure(
     scale = float(np.ldexp(1.0, tensor.exponent))
     floats = _centred(sample(x))
     quantized = _centred(sample(codes)) * np.float32(scale)
-    transposed = quantized.swapaxes(1, 2)
     count = quantized.shape[1]
+    left, right = (to_blocks(x.swapaxes(1, 2)) for x in (quantized, floats))
     return Moments(
-        (transposed @ quantized).astype(np.float64) / count,
-        (transposed @ floats).astype(np.float64) / count,
+        (left @ left.swapaxes(1, 2)).astype(np.float64) / count,
+        (left @ right.swapaxes(1, 2)).astype(np.float64) / count,
         mean_patch(op, x),
         mean_patch(op, codes) * scale,
     )
