@@ -28,13 +28,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyq.data import CALIBRATION_SAMPLES as CALIBRATION
+from tinyq.data import Dataset, choose
 from tinyq.executor import predict, quantize_inputs
 from tinyq.frontends.importer import to_float_graph
 from tinyq.passes import FLOAT_PIPELINE, apply, finalize
 from tinyq.ptq import PtqConfig, quantize
 
 Array = npt.NDArray[Any]
-CALIBRATION = 256
 KWS_SCALE, KWS_OFFSET = np.float32(0.5847029), np.float32(83)
 
 
@@ -126,7 +127,8 @@ def measure(task: Task, weights: list[str], seed: int) -> list[Row]:
     for encoding in weights:
         start = time.perf_counter()
         config = PtqConfig(weights=encoding, seed=seed)
-        quantized = finalize(quantize(graph, {name: task.calibration}, config))
+        chosen = choose(Dataset((task.calibration,)), CALIBRATION, seed).inputs[0]
+        quantized = finalize(quantize(graph, {name: chosen}, config))
         seconds = time.perf_counter() - start
         codes = predict(quantized, quantize_inputs(quantized, [task.test]))[output]
         rows.append(_row(task, encoding, quantized.tensors[output].dequantize(codes), reference))
