@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slow lint format golden clean
+.PHONY: help setup demo test test-all test-slow test-exhaustive lint format golden clean
 
 help:           ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -24,9 +24,12 @@ test: setup     ## lint and the fast tests, under three minutes
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
 
 test-slow: setup ## only what takes longer: training, PlatformIO, every emulated core
-	$(BIN)/python -m pytest -m slow -n $(JOBS)
+	$(BIN)/python -m pytest -m "slow and not exhaustive" -n $(JOBS)
 
-test-all: test test-slow  ## everything that continuous integration runs
+test-exhaustive: setup ## every training scheme on every test model: tens of minutes
+	$(BIN)/python -m pytest -m exhaustive -n $(JOBS)
+
+test-all: test test-slow  ## the tests that continuous integration runs
 
 lint: setup     ## ruff, mypy, clang-format
 	$(BIN)/ruff check .

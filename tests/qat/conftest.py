@@ -20,8 +20,12 @@ SLOW = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the files above as slow."""
+    """Mark the files above as slow; what is slow by its own word here trains a matrix of cases."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.parent == here and item.path.stem in SLOW:
+        if item.path.parent != here:
+            continue
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.exhaustive)
+        elif item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
