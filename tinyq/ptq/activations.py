@@ -37,6 +37,8 @@ from tinyq.tensors import Tensor
 
 #: An Add may take its finest input's exponent when that raises the squared error by less.
 ADD_TOLERANCE: Final = 1.02
+#: Values that calibration never shows are clipped as well: a finer exponent must win this much.
+CLIPPING_GAIN: Final = 0.7
 _OFFSETS: Final = (0, -1, -2)
 
 
@@ -185,7 +187,10 @@ def _ends_network(plan: _Plan, members: tuple[str, ...]) -> bool:
 def _least_error(plan: _Plan, members: tuple[str, ...], largest: int, preferred: int | None) -> int:
     """The candidate of least error, or ``preferred`` where that costs (nearly) nothing."""
     errors = {largest + d: plan.error(members, largest + d) for d in _OFFSETS}
-    best = min(errors, key=lambda e: (errors[e], -e))
+    best = largest
+    for exponent, error in errors.items():
+        if error < CLIPPING_GAIN * errors[best]:
+            best = exponent
     if preferred is not None and errors.get(preferred, np.inf) <= ADD_TOLERANCE * errors[best]:
         return preferred
     return best

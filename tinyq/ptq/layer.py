@@ -12,7 +12,15 @@ import numpy.typing as npt
 from tinyq.encodings import Encoding, Weights, encode_image
 from tinyq.numerics import IntArray
 from tinyq.ops import LinearOp
-from tinyq.ptq.codes import Grid, choose_codes, column_errors, corrected_target, damped
+from tinyq.ptq.codes import (
+    FINE_TARGET_DAMPING,
+    TARGET_DAMPING,
+    Grid,
+    choose_codes,
+    column_errors,
+    corrected_target,
+    damped,
+)
 from tinyq.ptq.grids import ExponentBounds, fit_grid, refit_levels
 from tinyq.ptq.statistics import (
     Float64,
@@ -38,7 +46,8 @@ def quantize_weights(
 ) -> Weights:
     """Weights of the least squared error of the layer's output on the calibration data."""
     columns = to_columns(op.real, groups(op))
-    target = corrected_target(to_blocks(columns), moments.hessian, moments.cross)
+    damping = FINE_TARGET_DAMPING if encoding.bits == 8 else TARGET_DAMPING
+    target = corrected_target(to_blocks(columns), moments.hessian, moments.cross, damping)
     diagonal = np.maximum(np.diagonal(moments.hessian, axis1=1, axis2=2), 0)
     importance = from_blocks(diagonal[:, :, None], columns)[:, :, 0]
     importance = importance + 1e-3 * importance.mean() + 1e-20
