@@ -79,6 +79,9 @@ class TrainConfig:
                 raise InputError(f"{name}={getattr(self, name)} is no fraction from 0 to 1")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup={self.warmup} is no fraction from 0 to below 1")
+        for name in ("learning_rate", "scale_rate", "table_rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise InputError(f"{name}={getattr(self, name)} must be a number of 0 or more")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"temperature={self.temperature} must be above 0")
         for name in (self.loss,) if isinstance(self.loss, str) else self.loss:
