@@ -12,5 +12,5 @@ schedule = pytest.importorskip("tinyq.qat.schedule", reason="TensorFlow is not i
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1.0])
 def test_rates_that_are_no_rates_are_refused(rate: float) -> None:
-    with pytest.raises(InputError, match="learning_rate=.* must be a number of 0 or more"):
+    with pytest.raises(InputError, match=r"learning_rate=.* must be a number of 0 or more"):
         schedule.TrainConfig(learning_rate=rate)
