@@ -38,7 +38,7 @@ from tinyq.tensors import Tensor
 #: An Add may take its finest input's exponent when that raises the squared error by less.
 ADD_TOLERANCE: Final = 1.02
 #: Values that calibration never shows are clipped as well: a finer exponent must win this much.
-CLIPPING_GAIN: Final = 0.8
+CLIPPING_GAIN: Final = 0.7
 _OFFSETS: Final = (0, -1, -2)
 
 
