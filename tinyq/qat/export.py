@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 import tf_keras
 
 from tinyq import ops
@@ -71,12 +72,15 @@ def to_graph(
     return _lower(model, name, preprocess, softmax)[0]
 
 
-def tensor_codes(model: Any, data: Any, batch: int = 64) -> dict[str, npt.NDArray[np.int64]]:
+def tensor_codes(
+    model: Any, data: Any, batch: int = 64, compiled: bool = False
+) -> dict[str, npt.NDArray[np.int64]]:
     """Codes of every tensor that the Keras model computes, under the names of ``to_graph``.
 
     Args:
         model: a quantized model; ``data``: float32 inputs ``[N, ...]`` or a list of them.
         batch: samples at once.
+        compiled: compute in a TensorFlow graph, with its optimizations, instead of eagerly.
 
     Returns:
         int64 ``[N, *shape]`` by tensor name.
@@ -88,8 +92,9 @@ def tensor_codes(model: Any, data: Any, batch: int = 64) -> dict[str, npt.NDArra
     outputs = _lower(model, "model", (), True)[1]
     layers = [layer for layer in model.layers if layer.name in outputs]
     probe = tf_keras.Model(model.inputs, [layer.output for layer in layers])
+    compute = tf.function(probe, autograph=False) if compiled else probe
     parts = [
-        probe([x[start : start + batch] for x in arrays], training=False)
+        compute([x[start : start + batch] for x in arrays], training=False)
         for start in range(0, len(arrays[0]), batch)
     ]
     columns = zip(*parts, strict=True)
