@@ -8,7 +8,7 @@ test samples, beside the float model that was fine-tuned as long.  Prints tables
 
     python benchmarks/accuracy.py DATA MODELS [-o benchmarks/results] [--cache build/accuracy]
         [--tasks fashion,cifar,digits,kws] [--methods PATTERN,...] [--seeds 0,1,2] [--jobs 2]
-    python benchmarks/accuracy.py DATA MODELS --quick        five minutes, one epoch, few samples
+    python benchmarks/accuracy.py DATA MODELS --quick        five minutes: few epochs, few samples
     python benchmarks/accuracy.py DATA MODELS --validate     judged on held-out training samples
     python benchmarks/accuracy.py --table                    the tables of the stored rows
 

@@ -52,8 +52,6 @@ def _table(bits: int, learning: str) -> Method:
     return Method(f"w{bits}a8 lut {learning}", "", config)
 
 
-#: batch statistics while weights still move much
-_SETTLE: Final = {"batch_statistics": 0.5}
 FLOAT: Final = Method("float", headline=True)
 METHODS: Final = (
     FLOAT,
@@ -64,18 +62,18 @@ METHODS: Final = (
     _preset("w4a8 per channel", "w4a8", True),
     _preset("w4a8 lut", "w4a8_lut", True),
     _preset("w3a8 lut", "w3a8_lut"),
-    _preset("w2a8 lut", "w2a8_lut", **_SETTLE),
+    _preset("w2a8 lut", "w2a8_lut"),
     _preset("w4a8 pot", "w4a8_pot"),
     _preset("w4a8 apot", "w4a8_apot", True),
-    _preset("w4a4 llsq", "w4a4_llsq", True, **_SETTLE),
-    _preset("w3a3 llsq", "w3a3_llsq", **_SETTLE),
-    _preset("w2a2 llsq", "w2a2_llsq", **_SETTLE),
+    _preset("w4a4 llsq", "w4a4_llsq", True),
+    _preset("w3a3 llsq", "w3a3_llsq"),
+    _preset("w2a2 llsq", "w2a2_llsq"),
     _preset("w8a8 a2q P=20", "w8a8_a2q20"),
     _preset("w8a8 a2q P=18", "w8a8_a2q18"),
     _preset("w8a8 a2q P=16", "w8a8_a2q16", True),
     _preset("w8a8 a2q+ P=16", "w8a8_a2q_plus16"),
     *(
-        _preset(f"w4a4 {method} P={bits}", f"w4a4_{stem}{bits}", **_SETTLE)
+        _preset(f"w4a4 {method} P={bits}", f"w4a4_{stem}{bits}")
         for method, stem in (("a2q", "a2q"), ("a2q+", "a2q_plus"))
         for bits in (16, 14, 12)
     ),
@@ -83,7 +81,7 @@ METHODS: Final = (
 #: how table entries are learned; the first rule, by gradient, is ``METHODS``'
 TABLE_RULES: Final = tuple(
     _table(bits, learning)
-    for bits in (4, 3, 2)
+    for bits in (4, 2)
     for learning in ("recluster", "fixed:nf4", "fixed:laplace")
 )
 CIFAR: Final = ("w8a8", "w4a8 pot")

@@ -59,7 +59,9 @@ class Task:
         start: training of the float model that methods start from; no epochs: as it is.
         schedule: of the fine-tuning, float and quantized.
         augment: of training batches.
-        teach: quantized models learn from the float model, in the schedule's proportion.
+        tune_float: fine-tune the float model that rows are compared with, on the labels, as long
+            as the quantized ones, which learn from labels and from it; else it stays as it is, and
+            they learn from it alone.
         held_out: training samples that ``--validate`` judges by.
     """
 
@@ -71,7 +73,7 @@ class Task:
     model: str = ""
     build: Callable[[], Any] | None = None
     augment: Callable[[Array, Array, Any], Pair] | None = None
-    teach: bool = False
+    tune_float: bool = True
     held_out: int = 0
 
     def recipe(self) -> dict[str, Any]:
@@ -80,7 +82,7 @@ class Task:
             "task": self.name,
             "start": vars(self.start),
             "schedule": vars(self.schedule),
-            "teach": self.teach,
+            "tune_float": self.tune_float,
         }
 
 
@@ -205,7 +207,7 @@ TASKS = {
             ("full/fashion_mnist28.npz",),
             fashion_samples,
             start=TrainConfig(epochs=10, learning_rate=2e-3),
-            schedule=TrainConfig(epochs=6),
+            schedule=TrainConfig(epochs=6, batch_statistics=0.5),
             build=fashion_model,
             held_out=5000,
         ),
@@ -214,7 +216,7 @@ TASKS = {
             ("full/cifar10_jpegq_packed.npz",),
             cifar_samples,
             start=TrainConfig(epochs=3),
-            schedule=TrainConfig(epochs=4),
+            schedule=TrainConfig(epochs=4, batch_statistics=0.5),
             model="ic_resnet8.h5",
             augment=shift_and_flip,
             held_out=5000,
@@ -223,8 +225,8 @@ TASKS = {
             "digits",
             ("dev/fsdd_digits.npz",),
             digits_samples,
-            start=TrainConfig(epochs=30, batch_size=32, learning_rate=2e-3),
-            schedule=TrainConfig(epochs=15, batch_size=32),
+            start=TrainConfig(epochs=20, batch_size=32, learning_rate=2e-3),
+            schedule=TrainConfig(epochs=8, batch_size=32, batch_statistics=0.5),
             build=digits_model,
             augment=shift_in_time,
             held_out=450,
@@ -237,7 +239,7 @@ TASKS = {
             schedule=TrainConfig(epochs=30, batch_size=32, distillation=1.0),
             model="kws_dscnn.h5",
             augment=shift_in_time,
-            teach=True,
+            tune_float=False,
             held_out=100,
         ),
     )
@@ -245,6 +247,6 @@ TASKS = {
 
 
 def quick(task: Task) -> Task:
-    """The same with one epoch of everything, for a check of the whole path."""
-    start = replace(task.start, epochs=min(task.start.epochs, 1))
-    return replace(task, start=start, schedule=replace(task.schedule, epochs=1))
+    """The same, trained briefly, for a check of the whole path."""
+    start = replace(task.start, epochs=min(task.start.epochs, 8))
+    return replace(task, start=start, schedule=replace(task.schedule, epochs=2))

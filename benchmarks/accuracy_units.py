@@ -264,7 +264,7 @@ def float_model(unit: Unit, places: Places, samples: Samples) -> Any:
 
     def make() -> Any:
         model = start_model(unit, places, samples)
-        if not task.teach:  # a model that learns from itself stays what it is
+        if task.tune_float:
             fit_float(model, samples, task, _seeded(task.schedule, unit.seed))
         return model
 
@@ -291,7 +291,7 @@ def trained_model(unit: Unit, places: Places, samples: Samples) -> Any:
     partial = places.cache / f"partial-{key}"
     qat.train(
         model, samples.x, samples.y, unit.method.training(unit.task.schedule, unit.seed),
-        teacher=start if unit.task.teach else None, augment=unit.task.augment,
+        teacher=float_model(unit, places, samples), augment=unit.task.augment,
         checkpoint_dir=partial,
     )  # fmt: skip
     qat.to_graph(model)  # exponents that training left too fine are raised in the model itself

@@ -7,7 +7,9 @@ top-1, error (RMS of the output's difference / RMS of the output) and processor 
 quantization.
 
     python benchmarks/ptq_accuracy.py DATA MODELS [-o benchmarks/results] [--models ic,kws,vww,ad]
-        [--weights int8,lut4] [--test 8000] [--seed 0]
+        [--weights int8,lut4,lut3:int8] [--test 8000] [--seed 0]
+
+``lut3:int8`` is lut3 with the first and the last layer in int8.
 
 MODELS holds ic_resnet8.h5, kws_dscnn.h5, vww_mobilenetv1_025.h5 and ad_autoencoder.h5.  DATA holds
 full/cifar10_jpegq_packed.npz, dev/mlperf_kws01_part.npz and dev/gsc_v1_mini300.npz.  There are no
@@ -125,14 +127,15 @@ def measure(task: Task, weights: list[str], seed: int) -> list[Row]:
     (name,), (output,) = graph.inputs, graph.outputs
     reference = predict(graph, {name: task.test})[output]
     rows = []
-    for encoding in weights:
+    for asked in weights:
         start = time.process_time()
-        config = PtqConfig(weights=encoding, seed=seed)
+        encoding, _, first_last = asked.partition(":")
+        config = PtqConfig(weights=encoding, first_last=first_last or "same", seed=seed)
         chosen = choose(Dataset((task.calibration,)), CALIBRATION, seed).inputs[0]
         quantized = finalize(quantize(graph, {name: chosen}, config))
         seconds = time.process_time() - start
         codes = predict(quantized, quantize_inputs(quantized, [task.test]))[output]
-        rows.append(_row(task, encoding, quantized.tensors[output].dequantize(codes), reference))
+        rows.append(_row(task, asked, quantized.tensors[output].dequantize(codes), reference))
         rows[-1] = Row(**{**asdict(rows[-1]), "seconds": round(seconds, 2)})
         print(_text(rows[-1]), flush=True)
     return rows
@@ -158,7 +161,7 @@ def _text(row: Row) -> str:
         return f"{value:9.4f}" if value is not None else "        -"
 
     figures = (row.accuracy, row.float_accuracy, row.agreement, row.error)
-    return f"{row.model:6}{row.weights:8}{''.join(map(number, figures))}{row.seconds:8.1f}"
+    return f"{row.model:6}{row.weights:11}{''.join(map(number, figures))}{row.seconds:8.1f}"
 
 
 def main() -> None:
@@ -171,7 +174,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(f"{'model':6}{'weights':8} accuracy    float    agree    error seconds")
+    print(f"{'model':6}{'weights':11} accuracy    float    agree    error seconds")
     rows = [
         row
         for name in options.names.split(",")
