@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import float_graphs as fg
@@ -13,8 +14,17 @@ from tinyq.encodings import ENCODINGS
 from tinyq.ops import LinearOp
 from tinyq.ops.windows import windows
 from tinyq.ptq.grids import ExponentBounds
-from tinyq.ptq.layer import integer_bias, least_bias_exponents, quantize_weights
-from tinyq.ptq.statistics import Moments, from_columns, groups, measure, to_columns
+from tinyq.ptq.layer import integer_bias, least_bias_exponents, pose, quantize_weights
+from tinyq.ptq.statistics import (
+    INACTIVE,
+    Moments,
+    from_columns,
+    groups,
+    may_measure_active,
+    measure,
+    measure_active,
+    to_columns,
+)
 from tinyq.tensors import Tensor
 
 OPS = {
@@ -40,7 +50,8 @@ def moments(name: str, rows: int = 10_000) -> Moments:
 def quantized(name: str, encoding: str = "lut4", per_channel: bool = True) -> LinearOp:
     op, seen = OPS[name], moments(name)
     bounds = ExponentBounds(np.full((groups(op), 1), -100), 100)
-    weights = quantize_weights(op, seen, ENCODINGS[encoding], bounds, per_channel)
+    problem = pose(op, seen, ENCODINGS[encoding], bounds, per_channel)
+    weights = quantize_weights(problem, op.weights.shape)
     bias = integer_bias(op, weights, seen, -5)
     return type(op)(**{**vars(op), "weights": weights, "bias": bias})
 
@@ -113,3 +124,55 @@ def test_least_bias_exponents() -> None:
     bias = np.array([0.0, 1.0, 1.5, -(2.0**40)])
     assert least_bias_exponents(bias, -4)[1:].tolist() == [-24, -23, 16]
     assert least_bias_exponents(bias, -4)[0] < -1000
+
+
+# ---------------------------------------------------------------- moments below a rectifier
+
+
+def active(name: str) -> tuple[LinearOp, Moments]:
+    op = replace(OPS[name], activation="relu")
+    x, codes, tensor = inputs(name)
+    return op, measure_active(op, x, codes, tensor, 10_000, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_active_moments_are_the_weighted_covariances(name: str) -> None:
+    op, found = active(name)
+    x, codes, tensor = inputs(name)
+    real = tensor.dequantize(codes).astype(np.float64)
+    float_outputs = (op.accumulate(x.astype(np.float64), op.weights.astype(np.float64))) + op.bias
+    weight = np.where(float_outputs > 0, 1, INACTIVE).reshape(-1, len(op.bias))
+    # w' H w is the weighted variance of the channel's output, w' mean its weighted mean.
+    outputs = op.accumulate(real, op.weights.astype(np.float64)).reshape(weight.shape)
+    columns = to_columns(op.weights, len(op.bias))
+    assert found.groups == len(op.bias)
+    mean = (weight * outputs).sum(0) / weight.sum(0)
+    given = np.einsum("gk,gkm->g", found.mean_quantized, columns)
+    np.testing.assert_allclose(given, mean, rtol=1e-4, atol=1e-4)
+    variance = (weight * (outputs - mean) ** 2).mean(0)
+    given = np.einsum("gkm,gkl,glm->g", columns, found.hessian, columns)
+    np.testing.assert_allclose(given, variance, rtol=1e-3)
+
+
+@pytest.mark.parametrize("encoding", ["pot4", "lut3", "int8"])
+@pytest.mark.parametrize("name", OPS)
+def test_active_moments_lower_the_error_after_the_rectifier(name: str, encoding: str) -> None:
+    op, found = active(name)
+    x, codes, tensor = inputs(name)
+    bounds = ExponentBounds(np.full((found.groups, 1), -100), 100)
+    problem = pose(op, found, ENCODINGS[encoding], bounds, True)
+    weights = quantize_weights(problem, op.weights.shape)
+    assert weights.image().shape == op.weights.shape
+    bias = integer_bias(op, weights, found, -5) * np.ldexp(1.0, weights.exponents_per_channel() - 5)
+    wanted = np.maximum(
+        op.accumulate(x.astype(np.float64), op.weights.astype(np.float64)) + op.bias, 0
+    )
+    given = np.maximum(op.accumulate(tensor.dequantize(codes), weights.real()) + bias, 0)
+    assert np.square(given - wanted).mean() < 0.05 * np.square(wanted - wanted.mean(0)).mean()
+
+
+def test_active_moments_only_below_rectifiers_and_where_cheap() -> None:
+    assert not may_measure_active(OPS["conv"])
+    assert may_measure_active(replace(OPS["conv"], activation="relu6"))
+    assert may_measure_active(fg.dense(512, 4, activation="relu"))
+    assert not may_measure_active(fg.dense(512, 5, activation="relu"))

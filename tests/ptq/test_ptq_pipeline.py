@@ -277,7 +277,7 @@ def test_the_exponent_search_does_not_raise_the_error() -> None:
     data = samples(graph)
     quantized = quantize(graph, data, PtqConfig(weights="lut3"))
     # A class that is far too coarse must be found.
-    coarse = replace(quantized.tensors["stem"], exponent=quantized.tensors["stem"].exponent + 1)
+    coarse = replace(quantized.tensors["stem"], exponent=quantized.tensors["stem"].exponent + 2)
     worse = validate(replace(quantized, tensors={**quantized.tensors, "stem": coarse}))
     seen = observe(graph, data, np.random.default_rng(0))
     found = search_exponents(worse, seen)

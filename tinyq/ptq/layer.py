@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -27,7 +27,6 @@ from tinyq.ptq.statistics import (
     Moments,
     from_blocks,
     from_columns,
-    groups,
     to_blocks,
     to_columns,
 )
@@ -37,26 +36,66 @@ BIAS_BITS: Final = 28
 _REFITS: Final = 2
 
 
-def quantize_weights(
+@dataclass(frozen=True)
+class Problem:
+    """A layer's weights as a least-squares problem on a grid that is still to be chosen.
+
+    Attributes:
+        columns: float weights ``[G, K, M]``.
+        target: the columns that the codes shall imitate, in blocks ``[B, k, M]``.
+        hessian: damped, ``[B, k, k]``.
+        importance: diagonal of the undamped H, never 0, ``[G, K]``.
+    """
+
+    columns: Float64
+    target: Float64
+    hessian: Float64
+    importance: Float64
+    encoding: Encoding
+    bounds: ExponentBounds
+    per_channel: bool
+
+    def grid(self) -> Grid:
+        """Levels and exponents for the target."""
+        target = from_blocks(self.target, self.columns)
+        return fit_grid(target, self.importance, self.encoding, self.bounds, self.per_channel)
+
+
+def is_coarse(encoding: Encoding) -> bool:
+    """True for encodings of few levels, or of fixed ones below 8 bits.
+
+    They pay for the more laborious statistics and for scales; a table of 16 entries that were
+    learned from the weights leaves little to win.
+    """
+    return encoding.bits < 4 or (encoding.bits < 8 and not encoding.uses_table)
+
+
+def pose(
     op: LinearOp,
     moments: Moments,
     encoding: Encoding,
     bounds: ExponentBounds,
     per_channel: bool,
-) -> Weights:
-    """Weights of the least squared error of the layer's output on the calibration data."""
-    columns = to_columns(op.real, groups(op))
+) -> Problem:
+    """The least-squares problem of a layer."""
+    columns = to_columns(op.real, moments.groups)
     damping = FINE_TARGET_DAMPING if encoding.bits == 8 else TARGET_DAMPING
     target = corrected_target(to_blocks(columns), moments.hessian, moments.cross, damping)
     diagonal = np.maximum(np.diagonal(moments.hessian, axis1=1, axis2=2), 0)
     importance = from_blocks(diagonal[:, :, None], columns)[:, :, 0]
     importance = importance + 1e-3 * importance.mean() + 1e-20
-    grid = fit_grid(from_blocks(target, columns), importance, encoding, bounds, per_channel)
     hessian = damped(moments.hessian)
+    return Problem(columns, target, hessian, importance, encoding, bounds, per_channel)
+
+
+def quantize_weights(problem: Problem, shape: tuple[int, ...]) -> Weights:
+    """Weights ``shape`` of the least squared error of the layer's output on calibration data."""
+    encoding, grid = problem.encoding, problem.grid()
+    target, hessian = problem.target, problem.hessian
     values = choose_codes(target, hessian, grid)
     if encoding.uses_table:
         grid, values = _refit(target, hessian, grid, values)
-    return _encode(from_blocks(values, columns), grid, encoding, op.weights.shape)
+    return _encode(from_blocks(values, problem.columns), grid, encoding, shape)
 
 
 def _refit(target: Float64, hessian: Float64, grid: Grid, values: Float64) -> tuple[Grid, Float64]:
@@ -91,7 +130,7 @@ def integer_bias(
     Args:
         exponent: of the input tensor, e_x.
     """
-    count = groups(op)
+    count = moments.groups
     wanted = _mean_output(to_columns(op.real, count), moments.mean_float) + op.bias
     given = _mean_output(to_columns(weights.real(), count), moments.mean_quantized)
     units = np.ldexp(wanted - given, -(exponent + weights.exponents_per_channel()))

@@ -13,6 +13,10 @@ square.
 Moments of the patches of the float network (x) and of the quantized one (x^), both centred:
 H = cov(x^, x^), C = cov(x^, x); the means are taken over *all* positions, borders included, so that
 the bias correction is exact.
+
+Where a rectifier follows, what happens far below zero is of no matter.  ``measure_active`` weights
+the patches, for each output channel apart: 1 where the float output is positive, ``INACTIVE`` where
+it is not (an error could still lift it over zero).  Each output channel then is a group of its own.
 """
 
 from __future__ import annotations
@@ -35,6 +39,10 @@ Array = npt.NDArray[Any]
 
 #: rows of a block: the widest layers of common small models stay whole
 BLOCK: Final = 640
+#: weight of a patch whose output the rectifier sets to zero
+INACTIVE: Final = 0.1
+#: most channels * inputs^2 for which a Hessian a channel is worth its time
+ACTIVE_LIMIT: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,19 @@ class Moments:
         hessian, cross: second moments ``[B, k, k]``: of each group, or of each block of the one
             group that there is (see ``to_blocks``).
         mean_float, mean_quantized: ``[G, K]``.
+
+    G is that of the operator, or its number of output channels where each has moments of its own.
     """
 
     hessian: Float64
     cross: Float64
     mean_float: Float64
     mean_quantized: Float64
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return len(self.mean_float)
 
 
 def groups(op: LinearOp) -> int:
@@ -114,6 +129,47 @@ def measure(
         mean_patch(op, x),
         mean_patch(op, codes) * scale,
     )
+
+
+def may_measure_active(op: LinearOp) -> bool:
+    """True where a rectifier follows and ``measure_active`` is affordable."""
+    inputs = int(np.prod(op.weights.shape[1:]))
+    small = inputs <= BLOCK and op.weights.shape[0] * inputs**2 <= ACTIVE_LIMIT
+    return small and getattr(op, "activation", "linear") != "linear"
+
+
+def measure_active(
+    op: LinearOp, x: FloatArray, codes: Array, tensor: Tensor, rows: int, rng: np.random.Generator
+) -> Moments:
+    """Moments of each output channel where the rectifier lets it pass; arguments of ``measure``."""
+    sample = _sampler(op, x.shape, rows, rng)
+    floats = np.asarray(sample(x), np.float32)
+    quantized = sample(codes) * np.float32(np.ldexp(1.0, tensor.exponent))
+    columns = to_columns(op.real, len(floats)).astype(np.float32)
+    outputs = floats @ columns + op.bias.reshape(len(floats), 1, -1)
+    weight = np.where(outputs > 0, np.float32(1), np.float32(INACTIVE))
+    found = [_weighted(*each) for each in zip(floats, quantized, weight, strict=True)]
+    return Moments(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+def _weighted(
+    floats: Array, quantized: Array, weight: Array
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Moments ``[M, ...]`` of patches ``[R, K]`` under weights ``[R, M]``.
+
+    Covariances are sums over weighted rows / R.
+    """
+    size = quantized.shape[1]
+    both = np.concatenate([quantized, floats], 1)
+    mean = both.mean(0, dtype=np.float64)
+    both = (both - mean).astype(np.float32)
+    mass = weight.mean(0, dtype=np.float64)
+    shift = weight.T @ both / (len(weight) * mass[:, None])
+    products = np.stack([(both[:, :size] * w[:, None]).T @ both for w in weight.T])
+    moved = shift[:, :size, None] * shift[:, None] * mass[:, None, None]
+    covariance = products / np.float64(len(weight)) - moved
+    means = mean + shift
+    return covariance[:, :, :size], covariance[:, :, size:], means[:, size:], means[:, :size]
 
 
 def _centred(patches: Array) -> npt.NDArray[np.float32]:
