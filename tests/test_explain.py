@@ -92,8 +92,8 @@ def test_the_ends_are_the_float_model_and_the_executor(
     x = (IMAGES.astype(np.float32) * np.float32(1 / 255)).astype(np.float64)
     y0 = executor.predict(real, {real.inputs[0]: x})[real.outputs[0]]
     error = ((run.values[graph.outputs[0]] - y0) ** 2).sum() / (y0**2).sum()
-    # the float graph is folded before it runs
-    assert result.stages[-1].noise == pytest.approx(error, rel=1e-9)
+    # the float graph is folded and its channels rescaled in float32 before it runs
+    assert result.stages[-1].noise == pytest.approx(error, rel=1e-6)
     assert result.stages[0].sqnr > 120
 
 
@@ -327,3 +327,16 @@ def test_plot_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
         require_plotting(Path("x.png"))
     with pytest.raises(OutputError, match=r"ends in \.png"):
         require_plotting(Path("x.bmp"))
+
+
+def test_channels_that_ptq_rescaled_are_compared_in_their_own_units(
+    keras: Path, labels: np.ndarray
+) -> None:
+    graph = tinyq.quantize(keras, IMAGES, weights="pot4", scale=1 / 255)
+    assert graph.meta["channel_scales"]
+    data = tinyq.api.as_dataset(IMAGES, labels)
+    forgotten = replace(graph, meta={})
+    right, wrong = (tinyq.explain(g, keras, data) for g in (graph, forgotten))
+    assert right.stages[1].sqnr > wrong.stages[1].sqnr
+    # both ends are the same networks; rescaling rounds weights to float32
+    assert right.stages[-1].sqnr == pytest.approx(wrong.stages[-1].sqnr, abs=1e-5)

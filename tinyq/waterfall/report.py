@@ -14,6 +14,7 @@ from tinyq import passes
 from tinyq.errors import InputError
 from tinyq.graph import Graph
 from tinyq.progress import Progress, silent
+from tinyq.ptq.scales import with_recorded_scales
 from tinyq.waterfall.layers import LayerLoss, measure_layers
 from tinyq.waterfall.pairing import (
     Match,
@@ -96,6 +97,8 @@ def explain(
         InputError: the float graph is not the one that the integer graph was made from.
     """
     folded = align_outputs(passes.apply(floats, passes.FLOAT_PIPELINE), graph)
+    match_layers(graph, folded)  # refuses a float model of another network
+    folded = with_recorded_scales(folded, graph.meta)
     matches = match_layers(graph, folded)
     named = dict(zip(folded.inputs, (inputs[name] for name in graph.inputs), strict=True))
     layers = float_layers(folded, matches, named, BATCH)
