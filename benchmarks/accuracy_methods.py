@@ -52,6 +52,10 @@ def _table(bits: int, learning: str) -> Method:
     return Method(f"w{bits}a8 lut {learning}", "", config)
 
 
+#: 2-bit tables but for the first and the last layer
+_WIDE_ENDS: Final = replace(PRESETS["w2a8_lut"], first_last="int8")
+
+
 FLOAT: Final = Method("float", headline=True)
 METHODS: Final = (
     FLOAT,
@@ -63,6 +67,7 @@ METHODS: Final = (
     _preset("w4a8 lut", "w4a8_lut", True),
     _preset("w3a8 lut", "w3a8_lut"),
     _preset("w2a8 lut", "w2a8_lut"),
+    Method("w2a8 lut, int8 ends", "", _WIDE_ENDS),
     _preset("w4a8 pot", "w4a8_pot"),
     _preset("w4a8 apot", "w4a8_apot", True),
     _preset("w4a4 llsq", "w4a4_llsq", True),
