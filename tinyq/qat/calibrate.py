@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tinyq.errors import DataError
+from tinyq.qat.determinism import deterministic
 from tinyq.qat.elementwise import QuantConcatenate, QuantInput, QuantReLU
 from tinyq.qat.folded import FoldedLayer
 from tinyq.qat.links import OwnerLayer, QuantLayer
@@ -87,6 +88,7 @@ def _make_signed(layer: QuantLayer) -> None:
             _make_signed(producer)
 
 
+@deterministic()
 def calibrate(model: Any, data: Any) -> None:
     """Set every exponent and table from the trained weights and ``data`` (see ``quantize``)."""
     every = check_inputs(model, data)

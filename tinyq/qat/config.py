@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,17 @@ STANDALONE_ENCODING: Final = "int8"
 #: methods that bound accumulators; they leave the means of the first and the last layer alone
 BOUNDING: Final = ("a2q", "a2q_plus")
 _LAYER_OPTIONS: Final = tuple(f.name for f in fields(LayerSpec))
+
+#: options that only some weights have: which, as text and as a function of (method, kind)
+_MATTERS: Final[Mapping[str, tuple[str, Callable[[str, str], bool]]]] = MappingProxyType(
+    {
+        "accumulator_bits": ("method a2q or a2q_plus", lambda method, kind: method in BOUNDING),
+        "zero_center": ("method a2q_plus", lambda method, kind: method == "a2q_plus"),
+        "table_learning": ("table weights (lut4, lut3, lut2)", lambda method, kind: kind == "lut"),
+        "learn_exponents": ("table weights (lut4, lut3, lut2)", lambda method, kind: kind == "lut"),
+        "pot_rounding": ("weights pot4 or pot3", lambda method, kind: kind == "pot"),
+    }
+)
 
 Override = str | Mapping[str, Any]
 
@@ -59,6 +70,9 @@ class QuantConfig(LayerSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("input_bits", "output_bits"):
+            if not 2 <= getattr(self, name) <= 8:
+                raise InputError(f"{name}={getattr(self, name)}: activations have 2 to 8 bits")
         if self.first_last not in FIRST_LAST:
             raise InputError(f"first_last='{self.first_last}' is unknown; use same or int8")
         for pattern, override in self.overrides.items():
@@ -72,12 +86,20 @@ class QuantConfig(LayerSpec):
         """The options that an override sets, checked."""
         plain = {"weights": override, "method": ""}
         options = plain if isinstance(override, str) else dict(override)
+        bounded = self.method in BOUNDING and "accumulator_bits" in options
         try:
             _check_options(options, LayerSpec())
-            replace(self.base(), **options)
+            if bounded:  # whoever names a width wants it, on an outer layer as well
+                options.setdefault("method", self.method)
+            _check_effect(options, [replace(self.base(), **options)])
         except InputError as error:
             raise InputError(f"override '{pattern}': {error}") from error
         return options
+
+    def specs(self) -> list[LayerSpec]:
+        """What layers may be made of: the configuration's own options and every override's."""
+        changes = [self._overridden(*item) for item in self.overrides.items()]
+        return [self.base(), *(replace(self.base(), **options) for options in changes)]
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,14 @@ def _check_options(options: Mapping[str, Any], example: LayerSpec, *more: str) -
         fits = type(value) is kind or (kind is float and type(value) is int)
         if kind in (bool, int, float, str) and not fits:
             raise InputError(f"option {key}={value!r} is no {kind.__name__}")
+
+
+def _check_effect(options: Mapping[str, Any], specs: Iterable[LayerSpec]) -> None:
+    """InputError for an option that was given but changes none of ``specs``."""
+    made_of = [(spec.method, spec.weights.rstrip("0123456789")) for spec in specs]
+    for name, (what, matters) in _MATTERS.items():
+        if name in options and not any(matters(method, kind) for method, kind in made_of):
+            raise InputError(f"{name}={options[name]} has no effect without {what}")
 
 
 def _a2q_plus4(bits: int) -> QuantConfig:
@@ -198,7 +228,9 @@ def _from_mapping(options: Any) -> QuantConfig:
     _check_options(options, QuantConfig(), "preset")
     _check_overrides(options.get("overrides", {}))
     start = preset(options["preset"]) if "preset" in options else QuantConfig()
-    return replace(start, **{k: v for k, v in options.items() if k != "preset"})
+    config = replace(start, **{k: v for k, v in options.items() if k != "preset"})
+    _check_effect(options, config.specs())
+    return config
 
 
 def _check_overrides(overrides: Any) -> None:

@@ -10,7 +10,7 @@ normalization becomes a 1x1 depthwise convolution, between Reshapes where its in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from tinyq.encodings import ENCODINGS, Weights, encode_image
 from tinyq.errors import GraphError, ProofError, UnsupportedError
 from tinyq.graph import Graph, Node, Preprocess, Tensor, unique_name, validate
 from tinyq.ops.windows import NO_PADDING, Padding, same_padding
+from tinyq.proof import prove
 from tinyq.qat.calibrate import check_inputs, legalize
 from tinyq.qat.elementwise import (
     QuantAdd,
@@ -66,7 +67,8 @@ def to_graph(
 
     Raises:
         UnsupportedError: a layer that is not quantized.
-        ProofError: weights or biases that do not fit their types.
+        ProofError: weights or biases that do not fit their types, or an accumulator that exceeds
+            the width that its layer was trained for.
     """
     legalize(model)
     return _lower(model, name, preprocess, softmax)[0]
@@ -117,11 +119,16 @@ def _codes(layer: Any, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]
 
 @dataclass
 class _Builder:
-    """The graph while it grows; ``outputs`` maps a Keras layer to its tensor."""
+    """The graph while it grows.
+
+    outputs: from a Keras layer to its tensor; promised: from a node to the accumulator bits that
+    its layer was trained for.
+    """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
+    promised: dict[str, int] = field(default_factory=dict)
 
     def tensor(self, wanted: str, shape: Shape, source: QuantLayer) -> str:
         """A tensor with the type and exponent of ``source``'s output."""
@@ -156,6 +163,10 @@ class _Builder:
         out = self.tensor(layer.name.replace(GENERATED, "_") + suffix, shape, source)
         layers = getattr(layer, "source_layers", ()) or (layer.name.split(GENERATED)[0],)
         self.nodes.append(Node(out, op, tuple(inputs), (out,), tuple(layers)))
+        if isinstance(layer, FoldedLayer) and isinstance(op, ops.LinearOp):
+            bits = layer.weight_quantizer.accumulator_bits
+            if bits is not None:
+                self.promised[out] = bits
         return out
 
 
@@ -185,7 +196,21 @@ def _lower(
         tuple(preprocess),
         {"method": "qat"},
     )
-    return validate(graph), builder.outputs
+    _check_promises(validate(graph), builder.promised)
+    return graph, builder.outputs
+
+
+def _check_promises(graph: Graph, promised: Mapping[str, int]) -> None:
+    """ProofError where the exact proof needs more bits than a layer was trained for."""
+    if not promised:
+        return
+    proofs = prove(graph)
+    for name, bits in promised.items():
+        if proofs[name].bits > bits:
+            raise ProofError(
+                f"layer '{graph.node(name).label}': trained for accumulators of {bits} bits, but "
+                f"the proof needs {proofs[name].bits}; train it again"
+            )
 
 
 def _shape(layer: Any) -> Shape:

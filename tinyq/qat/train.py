@@ -6,8 +6,8 @@ they are measured in powers of two and in codes.  Exponents freeze late and befo
 the weights settle on them; batch statistics, 8-bit weights and real activations, where they are
 used at all, come first.
 
-A step depends on the state in a checkpoint and on nothing else, so that a training that was killed
-and resumed ends with the same bits as one that was not.
+A step depends on the state in a checkpoint and on nothing else, and every op repeats to the bit, so
+that a training that was killed and resumed ends with the same bits as one that was not.
 
 Absent on purpose: Keras' ``fit`` (it works on these models too, but knows neither the rates nor the
 phases).
@@ -29,6 +29,7 @@ import tf_keras
 from tinyq.errors import InputError, TinyqError
 from tinyq.qat.calibrate import legalize, quant_layers, refresh_weights
 from tinyq.qat.checkpoint import State, check_arrays, digest, load_state, save_state
+from tinyq.qat.determinism import deterministic
 from tinyq.qat.events import EventLog
 from tinyq.qat.folded import FoldedLayer
 from tinyq.qat.forward import forward, logits_model, phase_applied
@@ -58,6 +59,7 @@ class Progress:
     rate: float
 
 
+@deterministic()
 def train(
     model: Any,
     x: Any,

@@ -61,4 +61,6 @@ class LayerSpec:
         check_choice("table_learning", self.table_learning, TABLE_LEARNING)
         check_choice("pot_rounding", self.pot_rounding, POT_ROUNDINGS)
         if not 2 <= self.activation_bits <= 8:
-            raise InputError(f"activation_bits={self.activation_bits}: activations have 2 to 8")
+            raise InputError(
+                f"activation_bits={self.activation_bits}: activations have 2 to 8 bits"
+            )
