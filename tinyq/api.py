@@ -69,6 +69,8 @@ Model = Graph | str | os.PathLike[str]
 Data = str | os.PathLike[str] | Array | Sequence[Array] | Dataset
 #: inputs made where no data calibrate; more cost memory and gain nothing measurable
 SYNTHETIC_SAMPLES: Final = 64
+#: passes over the training data unless told otherwise
+QAT_EPOCHS: Final = 10
 FORMATS: Final = ("c", "platformio", "tflite")
 #: test samples that ``explain`` takes unless told otherwise
 EXPLAIN_SAMPLES: Final = 256
@@ -150,7 +152,7 @@ def train(
     config: Any = None,
     first_last: str | None = None,
     per_channel: bool | None = None,
-    epochs: int = 3,
+    epochs: int | None = None,
     batch: int = 64,
     learning_rate: float | None = None,
     warmup: float = 0.0,
@@ -180,7 +182,8 @@ def train(
         config: what ``qat.read_config`` takes: a ``qat.QuantConfig``, or options for all and for
             single layers in a dictionary or a YAML file.
         first_last, per_channel: override those of the preset or of ``config``.
-        epochs, batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.
+        epochs: passes over the data; ``QAT_EPOCHS`` where neither it nor ``schedule`` is given.
+        batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.
         gradual: fraction of the steps in which weights keep 8 bits.
         distill: learn from the float model, with this weight beside the labels.
         schedule: a ``qat.TrainConfig`` with everything else; the arguments above override it where
@@ -195,8 +198,9 @@ def train(
     from tinyq.frontends.keras import build_model, read_network
 
     options = _quant_config(preset, config, weights, first_last, per_channel)
+    passes_over = QAT_EPOCHS if epochs is None and schedule is None else epochs
     given = {
-        "epochs": epochs, "batch_size": batch, "seed": seed, "learning_rate": learning_rate,
+        "epochs": passes_over, "batch_size": batch, "seed": seed, "learning_rate": learning_rate,
         "warmup": warmup, "wide_weights": gradual, "distillation": distill,
     }  # fmt: skip
     chosen = _schedule(schedule, given)

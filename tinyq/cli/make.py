@@ -78,9 +78,16 @@ def qat(
     model: options.KerasModel,
     output: options.Output,
     data: options.NeededData,
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training data.")] = 10,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", help="Passes over the training data.")
+    ] = api.QAT_EPOCHS,
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A tested combination of options.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="w8a8, w4a8_lut, w4a8_pot, w4a8_apot, w4a4_llsq, w8a8_a2q16 ... (a wrong name "
+            "lists all).",
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME", help="int8, int4, lut4, pot4, apot4 ...")
