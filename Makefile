@@ -23,10 +23,10 @@ test: setup     ## lint and the fast tests, under three minutes
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
 
-test-slow: setup ## only what takes longer: training, PlatformIO, every emulated core
+test-slow: setup ## only what takes longer: trainings, resumed and distributed ones, PlatformIO, emulated cores
 	$(BIN)/python -m pytest -m "slow and not exhaustive" -n $(JOBS)
 
-test-exhaustive: setup ## every training scheme on every test model: tens of minutes
+test-exhaustive: setup ## the matrices of every training scheme on every test model: tens of minutes
 	$(BIN)/python -m pytest -m exhaustive -n $(JOBS)
 
 test-all: test test-slow  ## the tests that continuous integration runs

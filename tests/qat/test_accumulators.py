@@ -18,6 +18,8 @@ from tinyq.graph import Graph
 from tinyq.passes import finalize
 from tinyq.qat.config import Role, layer_spec
 
+pytestmark = pytest.mark.slow
+
 L = tf_keras.layers
 
 
@@ -92,7 +94,7 @@ def test_preset_of_four_bits_with_signed_inputs() -> None:
     assert max(proved_bits(graph).values()) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("preset", [p for p in qat.PRESETS if "a2q" in p])
 @pytest.mark.parametrize("name", ["residual", "branches", "two_ended"])
 def test_presets(name: str, preset: str) -> None:
@@ -116,6 +118,18 @@ def test_widths_by_layer() -> None:
     assert (outer.method, outer.zero_center) == ("a2q", False)
     alone = layer_spec(config, "other", Role(standalone=True))
     assert (alone.method, alone.weights) == ("a2q", "int8")
+
+
+def test_a_width_by_name_bounds_the_first_layer() -> None:
+    model = small()
+    data = data_for(model, 16)
+
+    def proved_first(**options: Any) -> int:
+        config = replace(qat.preset("w8a8_a2q16"), **options)
+        return proved_bits(qat.to_graph(qat.quantize(model, config, data)))["first"]
+
+    assert proved_first() > 14
+    assert proved_first(overrides={"first": {"accumulator_bits": 14}}) == 14
 
 
 @pytest.mark.parametrize("norm", [False, True])

@@ -40,6 +40,7 @@ ENCODINGS = ("int8", "int4", "int3", "int2", "lut4", "lut3", "lut2")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("scale", ["per_channel", "per_tensor"])
 @pytest.mark.parametrize("weights", ENCODINGS)
 @pytest.mark.parametrize("name", MODELS)
@@ -53,6 +54,7 @@ def test_every_tensor_equal_in_all_schemes(name: str, weights: str, scale: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("bits", [2, 4, 6])
 @pytest.mark.parametrize("name", MODELS)
 def test_narrow_activations(name: str, bits: int) -> None:

@@ -21,6 +21,8 @@ from tinyq.qat.folded import FoldedLayer
 from tinyq.quantizers.spec import TABLE_LEARNING
 from tinyq.toolchain import host_compiler
 
+pytestmark = pytest.mark.slow
+
 L = tf_keras.layers
 MIXED = {
     "preset": "w4a8_pot",
@@ -116,7 +118,6 @@ def test_a_mixed_model_is_equal_in_tflm(trained: Any) -> None:
     verify(trained[0], "tflm")
 
 
-@pytest.mark.slow
 def test_a_mixed_model_is_equal_on_an_emulated_core(trained: Any) -> None:
     pytest.importorskip("unicorn", reason="unicorn is not installed")
     verify(trained[0], "unicorn-m4")
@@ -160,7 +161,7 @@ CASES = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "config"), CASES, ids=["-".join([m, *map(str, c.values())]) for m, c in CASES]
 )

@@ -21,6 +21,8 @@ from tinyq.proof import prove
 from tinyq.quantizers import LEARNED_STEPS
 from tinyq.tflite import run_tflm, write_tflite
 
+pytestmark = pytest.mark.slow
+
 L = tf_keras.layers
 
 
@@ -108,7 +110,7 @@ def test_reloaded_model_is_equal_and_its_steps_stay_legal(
 SCHEMES = [(bits, learning) for bits in (8, 4, 3, 2) for learning in ("llsq", "lsq")]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("bits", "learning"), SCHEMES)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_tensor_equal_in_all_widths(name: str, bits: int, learning: str) -> None:

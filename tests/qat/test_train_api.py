@@ -14,6 +14,8 @@ import tinyq.qat as qat
 from tinyq import api, executor
 from tinyq.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def test_arguments_override_a_schedule() -> None:
     schedule = qat.TrainConfig(epochs=9, warmup=0.2, wide_weights=0.1, temperature=2.0)
@@ -26,7 +28,6 @@ def test_arguments_override_a_schedule() -> None:
     assert api._schedule(None, given) == qat.TrainConfig(wide_weights=0.5)
 
 
-@pytest.mark.slow
 def test_a_data_set_and_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = points()
     raw = (x * 20 + 50).astype(np.float32)

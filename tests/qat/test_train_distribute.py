@@ -21,10 +21,11 @@ from tinyq import executor
 from tinyq.archive import load_graph
 from tinyq.qat.replicas import from_chief, is_chief, workers
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 
-@pytest.mark.slow
 def test_one_replica_computes_what_no_strategy_computes() -> None:
     x, y = blobs(32)
     config = qat.TrainConfig(epochs=2, batch_size=16, batch_statistics=1.0)
@@ -103,7 +104,6 @@ def assert_learned(found: dict[str, Any]) -> None:
     assert found["losses"][-1] < found["losses"][0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["workers", "fit"])
 def test_two_workers_train_one_model(name: str, tmp_path: Path) -> None:
     run_processes(name, tmp_path, 2)
@@ -117,7 +117,6 @@ def test_two_workers_train_one_model(name: str, tmp_path: Path) -> None:
     assert_learned(first)
 
 
-@pytest.mark.slow
 def test_two_workers_resume_from_the_checkpoint_of_the_first(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     run_processes("workers", tmp_path, 2)
@@ -130,7 +129,6 @@ def test_two_workers_resume_from_the_checkpoint_of_the_first(tmp_path: Path) -> 
     assert len(results(tmp_path, 0)["steps"]) == len(results(tmp_path, 1)["steps"]) == 0
 
 
-@pytest.mark.slow
 def test_two_devices_train_one_model(tmp_path: Path) -> None:
     run_processes("mirrored", tmp_path, 1)
     assert_exact(tmp_path, 0)

@@ -21,6 +21,8 @@ from tinyq.qat.losses import (
     teacher_logits,
 )
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 
 
@@ -88,7 +90,6 @@ def divergence(teacher: Any, model: Any, x: Any) -> float:
     return float((p * np.log(p / q)).sum(-1).mean())
 
 
-@pytest.mark.slow
 def test_a_teacher_is_enough(student: tuple[Any, Any, Any]) -> None:
     teacher, model, x = student
     start, before = model.get_weights(), divergence(teacher, model, x)

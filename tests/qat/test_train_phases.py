@@ -16,6 +16,8 @@ from tinyq.qat.folded import FoldedLayer
 from tinyq.qat.forward import NOISE, forward, phase_applied
 from tinyq.qat.schedule import Phase
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> Any:
@@ -58,7 +60,6 @@ def test_real_activations_are_the_sums_of_the_layer(model: Any) -> None:
     assert np.array_equal(rounded, layer(quantized))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["branches", "two_ended"])
 def test_every_layer_passes_real_activations(name: str) -> None:
     source = make(name)
@@ -74,7 +75,6 @@ def test_every_layer_passes_real_activations(name: str) -> None:
         assert not np.array_equal(a, b) and np.abs(a - b).max() < step
 
 
-@pytest.mark.slow
 def test_quantizers_are_fitted_when_the_weights_narrow(model: Any) -> None:
     x, y = blobs()
     start = model.get_weights()

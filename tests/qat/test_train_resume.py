@@ -20,6 +20,8 @@ from tinyq import archive
 from tinyq.errors import InputError, ModelFileError
 from tinyq.qat.checkpoint import FILE_NAME, State, digest, load_state, save_state
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 
@@ -85,7 +87,6 @@ def assert_differ(a: list[Any], b: list[Any]) -> None:
     assert any(not np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.slow
 def test_resume_with_everything_that_has_a_state(
     model: Any, whole: tuple[Any, list[Any], list[float]], tmp_path: Path
 ) -> None:
@@ -104,7 +105,6 @@ def test_resume_with_everything_that_has_a_state(
     model.set_weights(start)
 
 
-@pytest.mark.slow
 def test_resume_after_a_kill(
     model: Any, whole: tuple[Any, list[Any], list[float]], tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ import tinyq.qat as qat
 from tinyq.errors import DataError
 from tinyq.qat.sources import augmented, first_samples, open_source, padded
 
+pytestmark = pytest.mark.slow
+
 CONFIG = qat.TrainConfig(batch_size=4, seed=3)
 
 
