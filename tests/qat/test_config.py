@@ -129,6 +129,10 @@ REFUSED: list[tuple[Any, str]] = [
     ({"overrides": {"stem": {"first_last": "int8"}}}, "override 'stem': option 'first_last'"),
     ({"overrides": {"stem": {"pot_rounding": "up"}}}, "override 'stem': pot_rounding='up'"),
     ({"overrides": {"stem": {"learn_exponents": 1}}}, "learn_exponents=1 is no bool"),
+    ({"input_bits": 1}, "input_bits=1: activations have 2 to 8 bits"),
+    ({"input_bits": 9}, "input_bits=9: activations have 2 to 8 bits"),
+    ({"output_bits": 1}, "output_bits=1: activations have 2 to 8 bits"),
+    ({"output_bits": 9}, "output_bits=9: activations have 2 to 8 bits"),
 ]
 
 
@@ -137,6 +141,53 @@ def test_refused_options(options: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
         qat.read_config(options)
     assert message in str(caught.value)
+
+
+#: options, and what they would need to have an effect
+WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
+    ({"weights": "int8", "accumulator_bits": 14}, "method a2q or a2q_plus"),
+    ({"weights": "lut4", "pot_rounding": "nearest"}, "weights pot4 or pot3"),
+    ({"weights": "apot4", "pot_rounding": "nearest"}, "weights pot4 or pot3"),
+    ({"weights": "int4", "table_learning": "recluster"}, "table weights (lut4, lut3, lut2)"),
+    ({"weights": "pot4", "learn_exponents": True}, "table weights (lut4, lut3, lut2)"),
+    ({"method": "a2q", "zero_center": False}, "method a2q_plus"),
+]
+
+
+@pytest.mark.parametrize(("options", "needs"), WITHOUT_EFFECT)
+def test_options_without_effect_are_refused(options: dict[str, Any], needs: str) -> None:
+    """In a dictionary, also at their default value, and in an override."""
+    name, value = list(options.items())[-1]
+    expected = f"{name}={value} has no effect without {needs}"
+    with pytest.raises(InputError) as caught:
+        qat.read_config(options)
+    assert str(caught.value) == expected
+    with pytest.raises(InputError) as caught:
+        qat.QuantConfig("int8", overrides={"stem": options})
+    assert str(caught.value) == f"override 'stem': {expected}"
+    default = getattr(LayerSpec(), name)
+    with pytest.raises(InputError, match="has no effect without"):
+        qat.read_config({**options, name: default})
+
+
+def test_an_option_for_some_layers_only_has_an_effect() -> None:
+    for options in (
+        {"pot_rounding": "nearest", "overrides": {"point": "pot4"}},
+        {"table_learning": "recluster", "overrides": {"point": {"weights": "lut3"}}},
+        {"accumulator_bits": 12, "overrides": {"point": {"method": "a2q"}}},
+    ):
+        name, value = next(iter(options.items()))
+        assert getattr(layer_spec(qat.read_config(options), "point", Role()), name) == value
+
+
+@pytest.mark.parametrize("method", ["a2q", "a2q_plus"])
+def test_a_named_accumulator_width_bounds_the_first_layer_too(method: str) -> None:
+    overrides = {"stem": {"accumulator_bits": 20}, "other": {"activation_bits": 4}}
+    config = qat.QuantConfig("int8", method=method, overrides=overrides)
+    named = layer_spec(config, "stem", Role(outer=True))
+    assert (named.method, named.accumulator_bits, named.zero_center) == (method, 20, False)
+    assert layer_spec(config, "stem", Role()).method == method
+    assert layer_spec(config, "other", Role(outer=True)).method == ""
 
 
 @pytest.mark.parametrize(
