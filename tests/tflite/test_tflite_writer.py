@@ -174,6 +174,10 @@ def test_clamps_appear_where_tflm_would_not_clamp() -> None:
     assert layer("relu6", "uint8", 7) == ["FULLY_CONNECTED"]
     assert layer("relu", "uint8", 4) == ["FULLY_CONNECTED", "MINIMUM"]
     assert layer("linear", "int8", 4) == ["FULLY_CONNECTED", "MINIMUM", "MAXIMUM"]
+    for bits in (3, 2):
+        assert layer("relu", "uint8", bits) == ["FULLY_CONNECTED", "MINIMUM"]
+        assert layer("linear", "int8", bits) == ["FULLY_CONNECTED", "MINIMUM", "MAXIMUM"]
+        assert layer("relu", "int8", bits) == ["FULLY_CONNECTED", "MINIMUM"]
 
 
 def test_half_up_is_refused_with_the_layer_named() -> None:

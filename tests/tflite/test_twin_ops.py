@@ -32,6 +32,8 @@ from tinyq.tflite import run_tflm, write_tflite
 SEEDS = st.integers(0, 2**32 - 1)
 TYPES = st.sampled_from(["int8", "uint8"])
 ACTIVATIONS = st.sampled_from(["linear", "relu", "relu6"])
+#: of activations; the common width more often
+WIDTHS = st.sampled_from([8, 8, 4, 3, 2])
 twin = settings(max_examples=150)
 
 
@@ -56,7 +58,7 @@ def outputs(draw):
     activation = draw(ACTIVATIONS)
     dtype = "int8" if activation == "linear" else draw(st.sampled_from(["uint8", "uint8", "int8"]))
     exponent = draw(st.integers(EXPONENT - 3, EXPONENT + 2))
-    return activation, tensor("y", (), dtype, exponent, draw(st.sampled_from([8, 8, 4, 3])))
+    return activation, tensor("y", (), dtype, exponent, draw(WIDTHS))
 
 
 @st.composite
@@ -72,7 +74,7 @@ def test_conv2d(window, output, dtype, data, seed) -> None:
     size, kernel, strides, padding = window
     rng, (activation, y) = np.random.default_rng(seed), output
     channels, filters = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))
-    x = tensor("x", (*size, channels), dtype, bits=data.draw(st.sampled_from([8, 4])))
+    x = tensor("x", (*size, channels), dtype, bits=data.draw(WIDTHS))
     weights, bias = linear_parameters(
         rng,
         (filters, *kernel, channels),
@@ -90,7 +92,7 @@ def test_depthwise_conv2d(window, output, dtype, data, seed) -> None:
     size, kernel, strides, padding = window
     rng, (activation, y) = np.random.default_rng(seed), output
     channels, multiplier = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
-    x = tensor("x", (*size, channels), dtype)
+    x = tensor("x", (*size, channels), dtype, bits=data.draw(WIDTHS))
     weights, bias = linear_parameters(
         rng,
         (channels * multiplier, *kernel),
@@ -109,7 +111,7 @@ def test_depthwise_conv2d(window, output, dtype, data, seed) -> None:
 def test_dense(output, dtype, data, seed) -> None:
     rng, (activation, y) = np.random.default_rng(seed), output
     inputs, units = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 9))
-    x = tensor("x", (inputs,), dtype)
+    x = tensor("x", (inputs,), dtype, bits=data.draw(WIDTHS))
     weights, bias = linear_parameters(
         rng,
         (units, inputs),
@@ -135,6 +137,20 @@ def test_every_accumulator_round_a_tie(shift: int, activation: str) -> None:
     assert_twin(graph, np.random.default_rng(shift))
 
 
+@pytest.mark.parametrize("bits", [8, 7, 4, 3, 2])
+@pytest.mark.parametrize(("dtype", "activation"), [("int8", "linear"), ("uint8", "relu")])
+def test_every_code_is_clamped_to_the_width(dtype: str, activation: str, bits: int) -> None:
+    """A weight of 1 and no shift: every code of 8 bits, clipped to those of the output."""
+    weights, bias = linear_parameters(np.random.default_rng(0), (1, 1), shifts=(0,))
+    weights = replace(weights, codes=np.ones_like(weights.codes))
+    y = tensor("y", (), dtype, bits=bits)
+    graph = one_op(Dense(weights, 0 * bias, activation), [tensor("x", (1,))], y)
+    x = np.arange(-128, 128).astype(np.int8)[:, None]
+    got = run_tflm(write_tflite(graph), {"x": x})["y"]
+    low, high = (0, 2**bits - 1) if dtype == "uint8" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    np.testing.assert_array_equal(got, np.clip(x.astype(np.int64), low, high))
+
+
 @pytest.mark.parametrize("encoding", [e for e in ENCODINGS if ENCODINGS[e].bits <= 4])
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d", "dense"])
@@ -156,11 +172,15 @@ def test_decode(encoding: str, per_channel: bool, kind: str) -> None:
 
 
 @twin
-@given(st.integers(-30, 10), st.integers(0, 18), st.integers(0, 19), outputs(), TYPES, TYPES, SEEDS)
-def test_add(exponent, gap, shift, output, first, second, seed) -> None:
+@given(
+    st.integers(-30, 10), st.integers(0, 18), st.integers(0, 19), outputs(), TYPES, TYPES, WIDTHS,
+    SEEDS,
+)  # fmt: skip
+def test_add(exponent, gap, shift, output, first, second, bits, seed) -> None:
     activation, y = output
     rng = np.random.default_rng(seed)
-    ins = [tensor("a", (3, 40), first, exponent + gap), tensor("b", (3, 40), second, exponent)]
+    a = tensor("a", (3, 40), first, exponent + gap, bits)
+    ins = [a, tensor("b", (3, 40), second, exponent)]
     order = [0, 1] if seed % 2 else [1, 0]
     graph = one_op(Add(activation), [ins[i] for i in order], replace(y, exponent=exponent + shift))
     assert_twin(graph, rng)
@@ -191,7 +211,7 @@ def test_add_of_every_pair(types: tuple[str, str], shift: int) -> None:
 
 
 @twin
-@given(windows(), ACTIVATIONS, TYPES, st.sampled_from([8, 4]), st.data(), SEEDS)
+@given(windows(), ACTIVATIONS, TYPES, WIDTHS, st.data(), SEEDS)
 def test_average_pool2d(window, activation, dtype, bits, data, seed) -> None:
     size, pool, strides, _ = window
     padding = data.draw(st.sampled_from([NO_PADDING, same_padding(size, pool, strides)]))
@@ -201,7 +221,7 @@ def test_average_pool2d(window, activation, dtype, bits, data, seed) -> None:
 
 
 @twin
-@given(windows(), TYPES, st.sampled_from([8, 4]), SEEDS)
+@given(windows(), TYPES, WIDTHS, SEEDS)
 def test_max_pool2d(window, dtype, bits, seed) -> None:
     size, pool, strides, padding = window
     x = tensor("x", (*size, 3), dtype, bits=bits)
@@ -210,15 +230,15 @@ def test_max_pool2d(window, dtype, bits, seed) -> None:
 
 
 @twin
-@given(st.tuples(*[st.integers(0, 3)] * 4), TYPES, SEEDS)
-def test_pad2d(padding, dtype, seed) -> None:
-    x = tensor("x", (4, 3, 2), dtype)
+@given(st.tuples(*[st.integers(0, 3)] * 4), TYPES, WIDTHS, SEEDS)
+def test_pad2d(padding, dtype, bits, seed) -> None:
+    x = tensor("x", (4, 3, 2), dtype, bits=bits)
     assert_twin(one_op(Pad2D(padding), [x], replace(x, name="y")), np.random.default_rng(seed))
 
 
 @twin
 @given(
-    st.sampled_from(["relu", "relu6"]), TYPES, TYPES, st.sampled_from([8, 7, 4]), SEEDS,
+    st.sampled_from(["relu", "relu6"]), TYPES, TYPES, st.sampled_from([8, 7, 4, 3, 2]), SEEDS,
     st.integers(-6, 4),
 )  # fmt: skip
 def test_relu(activation, dtype, out_dtype, bits, seed, exponent) -> None:
