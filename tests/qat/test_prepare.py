@@ -28,6 +28,7 @@ def test_prepared_model_computes_the_same(name: str) -> None:
     data = data_for(model, 4)
     for a, b in zip(_outputs(model, data), _outputs(prepared, data), strict=True):
         assert a.shape == b.shape
+        # Keras' own layers may add in another order: float32 sums of values of about 1.
         np.testing.assert_allclose(a, b, atol=1e-5)
     names = {type(layer).__name__ for layer in prepared.layers}
     assert not names & {"Conv1D", "SeparableConv2D", "Activation"} - {"Activation"}
@@ -47,6 +48,7 @@ def test_sequential_nested_and_plus_through_the_frontend() -> None:
     )
     model = load_model(randomize_nested(outer))
     data = data_for(model, 8)
+    # probabilities, from float32 sums in another order
     np.testing.assert_allclose(model(data), outer(data[0]), atol=1e-6)
     quantized = qat.quantize(model, qat.preset("w8a8"), data)
     graph = qat.to_graph(quantized)

@@ -45,9 +45,9 @@ def test_a_data_set_and_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
         scale=1 / 20, offset=50.0,
     )  # fmt: skip
     assert seen["losses"][-1] < seen["losses"][0]
-    assert np.allclose(seen["teacher"].predict(x, verbose=0), dense().predict(x, verbose=0))
+    assert np.array_equal(seen["teacher"].predict(x, verbose=0), dense().predict(x, verbose=0))
     codes = executor.run(graph, executor.quantize_inputs(graph, [raw]))[graph.outputs[0]]
-    assert (codes.argmax(-1) == y).mean() > 0.6
+    assert (codes.argmax(-1) == y).mean() > 0.6  # three classes: chance is 1/3
 
 
 def test_preprocessed_data_sets() -> None:

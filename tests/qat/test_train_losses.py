@@ -31,12 +31,17 @@ def softmax(z: Any) -> Any:
     return e / e.sum(-1, keepdims=True)
 
 
+def assert_float32(got: Any, expected: Any) -> None:
+    """Equal but for float32: exponentials, logarithms, and sums that cancel."""
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_class_divergence(temperature: float) -> None:
     z, t = RNG.normal(size=(2, 5, 3)).astype(np.float32) * 3
     p, q = softmax(t.astype(np.float64) / temperature), softmax(z.astype(np.float64) / temperature)
     expected = temperature**2 * (p * np.log(p / q)).sum(-1)
-    np.testing.assert_allclose(class_divergence(z, t, temperature), expected, rtol=1e-4, atol=1e-6)
+    assert_float32(class_divergence(z, t, temperature), expected)
     assert np.array_equal(class_divergence(t, t, temperature), np.zeros(5))
 
 
@@ -45,7 +50,7 @@ def test_flag_divergence(temperature: float) -> None:
     z, t = RNG.normal(size=(2, 5, 3)).astype(np.float32) * 3
     p, q = (1 / (1 + np.exp(-a.astype(np.float64) / temperature)) for a in (t, z))
     expected = temperature**2 * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
-    np.testing.assert_allclose(flag_divergence(z, t, temperature), expected, rtol=1e-4, atol=1e-6)
+    assert_float32(flag_divergence(z, t, temperature), expected)
     assert np.array_equal(flag_divergence(t, t, temperature), np.zeros((5, 3)))
 
 
@@ -53,9 +58,9 @@ def test_teacher_logits_undo_probabilities() -> None:
     z = RNG.normal(size=(4, 3)).astype(np.float32)
     classes = Head("c", "classes", (3,), True)
     back = teacher_logits(classes, tf.nn.softmax(z))
-    np.testing.assert_allclose(tf.nn.softmax(back), tf.nn.softmax(z), rtol=1e-5)
+    assert_float32(tf.nn.softmax(back), tf.nn.softmax(z))
     flags = teacher_logits(Head("f", "flags", (3,), True), tf.sigmoid(z))
-    np.testing.assert_allclose(flags, z, rtol=1e-4, atol=1e-5)
+    assert_float32(flags, z)
     assert teacher_logits(Head("c", "classes", (3,), False), z) is z
     certain = teacher_logits(classes, tf.constant([[0.0, 1.0, 0.0]]))
     assert np.isfinite(certain).all()
@@ -70,10 +75,10 @@ def test_labels_and_teacher_are_mixed_by_weight() -> None:
         return Objective((head,), hard, soft, 2.0).sample_losses([z], goals, [t]).numpy()
 
     entropy = -np.log(softmax(z)[np.arange(4), goals[0]])
-    np.testing.assert_allclose(losses(1, 0), entropy, rtol=1e-5)
-    np.testing.assert_allclose(losses(0, 1), class_divergence(z, t, 2.0), rtol=1e-5)
+    assert_float32(losses(1, 0), entropy)
+    assert np.array_equal(losses(0, 1), class_divergence(z, t, 2.0))
     mixed = 0.25 * entropy + 0.75 * class_divergence(z, t, 2.0).numpy()
-    np.testing.assert_allclose(losses(0.25, 0.75), mixed, rtol=1e-5)
+    assert_float32(losses(0.25, 0.75), mixed)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,7 @@ def test_a_teacher_is_enough(student: tuple[Any, Any, Any]) -> None:
     known = teacher.get_weights()
     config = qat.TrainConfig(epochs=40, batch_size=24, learning_rate=5e-2)
     losses = qat.train(model, x, config=config, teacher=teacher)
+    # no promise: a student of other weights comes clearly closer
     assert losses[-1] < 0.3 * losses[0]
     assert divergence(teacher, model, x) < 0.3 * before
     for a, b in zip(known, teacher.get_weights(), strict=True):

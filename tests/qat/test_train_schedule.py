@@ -21,6 +21,7 @@ def test_rates_follow_one_cosine() -> None:
         "gain": 1e-2,
     }
     halfway = rates_at(config, 50, 100)
+    # the cosine of a rounded pi/2 is not quite 0
     assert halfway["weight"] == pytest.approx(5e-4) and halfway["scale"] == pytest.approx(5e-3)
     assert rates_at(config, 69, 100)["scale"] > 0 and rates_at(config, 70, 100)["scale"] == 0
     assert rates_at(config, 100, 100)["weight"] == 0
@@ -29,9 +30,10 @@ def test_rates_follow_one_cosine() -> None:
 def test_warmup_rises_to_the_top_of_the_cosine() -> None:
     config = TrainConfig(learning_rate=1.0, warmup=0.1)
     rates = [rates_at(config, step, 100)["weight"] for step in range(101)]
-    assert rates[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
+    assert rates[:10] == [(i + 1) / 11 for i in range(10)]
     assert rates[10] == 1.0 == max(rates)
-    assert rates[55] == pytest.approx(0.5) and rates[100] == 0
+    assert rates[55] == pytest.approx(0.5)  # 0.45 / 0.9 and pi/2 are rounded
+    assert rates[100] == 0
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
 
 

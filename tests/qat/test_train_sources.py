@@ -106,7 +106,7 @@ def test_every_replica_gets_equally_many_and_repeats_weigh_nothing(
     batch = padded([np.arange(count)], [np.arange(count)], replicas)
     assert len(batch.inputs[0]) == len(batch.goals[0]) == len(batch.weights) == size
     weights = np.bincount(batch.inputs[0], batch.weights.astype(np.float64))
-    np.testing.assert_allclose(weights, 1 / count, rtol=1e-6)
+    np.testing.assert_allclose(weights, 1 / count, rtol=2.0**-22)  # float32 shares
 
 
 def test_augmentation_depends_on_seed_and_step_only() -> None:
@@ -142,7 +142,7 @@ def test_training_on_batches_of_changing_size(model: Any) -> None:
 
     start = model.get_weights()
     losses = qat.train(model, stream, config=config, augment=spy)
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]  # it learns; no promise
     assert shapes == {(int(n), 6) for n in sizes}
     model.set_weights(start)
     named = stream.map(lambda x, y: ({"x": x}, y))

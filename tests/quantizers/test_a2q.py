@@ -87,6 +87,8 @@ def test_forward_where_the_bound_binds(method: str, limits: tuple[int, int]) -> 
         one = Accumulator(a.low, a.high, a.bias[:1], a.margin)
         fits = [max(x[0] for x in demand(t[:, None], method, one)) <= 2**15 - 1 for t in trials]
         best = np.abs(trials[np.flatnonzero(fits)[-1]]).sum()
+        # Eight bisections of four radii end 1/85 below the largest that fits, the trials' step
+        # adds 1/330; a code each is lost to truncation at the edge.
         assert np.abs(codes[..., c]).sum() >= 0.97 * best - 1
 
 
@@ -113,9 +115,11 @@ def test_gradients(method: str, binds: bool) -> None:
     g = upstream.astype(np.float64) * 2.0**-5 * inside
     to_v = r / np.abs(v).sum(axes) * (g - np.sign(v) * (g * unit).sum(axes))
     expected = to_v - to_v.mean(axes) if method == "a2q_plus" else to_v
-    np.testing.assert_allclose(to_x, expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
+    # float32 norms, quotients and sums of 72 terms, which may cancel, against float64
+    np.testing.assert_allclose(to_x, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
     to_r = 0.0 if binds else np.log(2) * (g * r * unit).sum(axes)
-    np.testing.assert_allclose(to_gain.numpy().ravel(), to_r, rtol=1e-3, atol=1e-5)
+    # the same, and 2**gain of a gain in float32
+    np.testing.assert_allclose(to_gain.numpy().ravel(), to_r, rtol=1e-5, atol=1e-6)
 
 
 def test_scale_gradient() -> None:
@@ -130,7 +134,8 @@ def test_scale_gradient() -> None:
         got = tape.gradient(loss, made["theta"]).numpy().ravel()
         rest = codes.numpy() - (70.0 * direction(w, False) if gain < 20 else 0.0)
         expected = 2.0**-5 * np.log(2) * rest.sum((0, 1, 2))
-        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+        # 2**gain and the direction are float32 here, and so are sums of 72 terms
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_penalty_pulls_at_norms_beyond_the_bound() -> None:
@@ -141,7 +146,7 @@ def test_penalty_pulls_at_norms_beyond_the_bound() -> None:
     excess = np.maximum(2.0**3 - radius * 2.0**-5, 0)
     assert (excess > 0).all()
     got = quantizer.penalty(w, made, exponent, a).numpy()
-    np.testing.assert_allclose(got, PENALTY * excess.sum(), rtol=1e-5)
+    np.testing.assert_allclose(got, PENALTY * excess.sum(), rtol=1e-6)  # a float32 sum of five
     made["gain"].assign(np.full((1, 1, 1, 5), -1.0))
     assert quantizer.penalty(w, made, exponent, a).numpy() == 0
 
@@ -173,7 +178,8 @@ def test_degenerate_kernels(method: str, case: str) -> None:
     codes = quantizer.bounded_codes(start, made, quantizer.exponent(made), a).numpy()
     assert max(x.max() for x in demand(codes, method, a)) <= 2**15 - 1
     if case == "one weight":
-        np.testing.assert_allclose(codes * 2.0 ** quantizer.exponent(made), w, rtol=0.05)
+        # 120 codes fit beside the share that the margin may take: half a code of at least 60
+        np.testing.assert_allclose(codes * 2.0 ** quantizer.exponent(made), w, rtol=1 / 120)
 
 
 @pytest.mark.parametrize("scale", scales.SCALES)
@@ -193,8 +199,10 @@ def test_start_is_rounding_where_there_is_room_and_projection_where_not(
         real = codes * 2.0 ** quantizer.exponent(made).numpy()
         target = w - w.mean((0, 1, 2)) if method == "a2q_plus" else w
         errors.append(float(((real - target) ** 2).sum() / (target**2).sum()))
+    # Rounding costs step**2 / 12 of weights whose mean square is 0.023: 2.2e-4 for steps of 2**-7.
+    # What 16 bits cost has no formula; most of the weights' energy is kept (0.98 here).
     assert errors[0] < 3e-4
-    assert errors[0] < errors[1] < 0.2
+    assert errors[0] < errors[1] < 0.05
 
 
 @given(

@@ -89,7 +89,7 @@ def test_clustering_again_follows_the_weights() -> None:
     moved = (np.sign(w) * np.abs(w) ** 0.5 * np.abs(w).max((0, 1, 2)) ** 0.5).astype(np.float32)
     before, exponent = error(quantizer, moved, variables), variables["exponent"].numpy()
     quantizer.refresh(moved, variables)
-    assert error(quantizer, moved, variables) < 0.7 * before
+    assert error(quantizer, moved, variables) < 0.7 * before  # 0.49 for these weights; no promise
     assert np.array_equal(variables["exponent"], exponent)
     assert 0 in quantizer.table(variables)
     again = variables["table"].numpy()
@@ -115,7 +115,7 @@ def test_zeros_and_constants_have_tables(learning: str) -> None:
         quantizer.refresh(w, variables)
         got = quantizer(w, False, variables).numpy()
         assert np.isfinite(got).all() and 0 in quantizer.table(variables)
-        assert np.abs(got - w).max() <= abs(value) / 64
+        assert np.abs(got - w).max() <= abs(value) / 64  # half a code of at least 32
 
 
 @pytest.mark.parametrize("scale", ["per_channel", "per_tensor"])
@@ -129,7 +129,8 @@ def test_learned_exponents(scale: str) -> None:
     assert np.array_equal(built(fixed, weights())["exponent"], exponent)
     w = 2 * weights(3)
     w[0, 0, 0] = table.max() * 2.0 ** exponent[..., 0, :]  # the outer entry itself is inside
-    upstream = np.random.default_rng(1).normal(size=w.shape).astype(np.float32)
+    # whole numbers, whose sums are exact in float32
+    upstream = np.random.default_rng(1).integers(-9, 10, w.shape).astype(np.float32)
     x = tf.Variable(w)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(quantizer(x, True, variables) * upstream)
@@ -142,12 +143,12 @@ def test_learned_exponents(scale: str) -> None:
     assert outside.any() and not outside[0, 0, 0].any()
     slope = np.where(outside, codes, codes - scaled) * 2.0**exponent * np.log(2) * upstream
     axes = (0, 1, 2) if scale == "per_channel" else (0, 1, 2, 3)
-    # float32 sums against float64 ones
-    wanted = slope.sum(axes, keepdims=True)
-    np.testing.assert_allclose(to_theta, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    # float32 products and sums against float64 ones; sums may cancel
+    close = 1e-6 * np.abs(slope).sum(axes, keepdims=True)
+    assert (np.abs(to_theta - slope.sum(axes, keepdims=True)) <= close).all()
     members = np.where(codes == table[-1], upstream * 2.0**exponent, 0).sum()
     got = to_table.numpy()[variables["table"].numpy() == table[-1]].sum()
-    assert got == pytest.approx(members, rel=1e-3)
+    assert got == members
 
 
 @pytest.mark.parametrize("learning", TABLE_LEARNING)

@@ -60,7 +60,9 @@ def test_uniform_gradients_are_those_of_tqt() -> None:
     assert np.array_equal(to_x.numpy(), np.where(inside, upstream, 0))
     slope = np.where(inside, np.floor(y + 0.5) - y, np.sign(y) * 7) * s * np.log(2)
     expected = (slope * upstream).sum((0, 1, 2), keepdims=True)
-    np.testing.assert_allclose(to_theta.numpy(), expected, rtol=1e-4, atol=1e-6)
+    # float32 products and sums of 36 terms against float64 ones; sums may cancel
+    close = 1e-6 * np.abs(slope * upstream).sum((0, 1, 2))
+    assert (np.abs(to_theta - expected) <= close).all()
 
 
 @pytest.mark.parametrize("learning", scales.PLAIN_LEARNING)
@@ -120,12 +122,13 @@ def test_lut_table_rounds_clips_and_keeps_its_zero() -> None:
 def test_lut_gradients() -> None:
     w, quantizer = kernel(), Lut(3, "per_channel")
     variables = built(quantizer, w)
-    upstream = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+    # whole numbers, whose sums are exact in float32
+    upstream = np.random.default_rng(1).integers(-9, 10, SHAPE).astype(np.float32)
     x = tf.Variable(w)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(quantizer(x, True, variables) * upstream)
     to_x, to_table = tape.gradient(loss, [x, variables["table"]])
-    np.testing.assert_array_equal(to_x.numpy(), upstream)
+    assert np.array_equal(to_x, upstream)
 
     scale = 2.0 ** variables["exponent"].numpy().astype(np.float64)
     codes = (quantizer(w, True, variables) / scale).numpy()
@@ -133,8 +136,7 @@ def test_lut_gradients() -> None:
     assert to_table[0] == 0
     for entry in np.unique(table[table != 0]):
         expected = (upstream * scale)[codes == entry].sum()
-        got = to_table.numpy()[table == entry].sum()
-        np.testing.assert_allclose(got, expected, rtol=1e-3)
+        assert to_table.numpy()[table == entry].sum() == expected
 
 
 def test_lut_beats_uniform_on_laplace_weights() -> None:
@@ -143,7 +145,7 @@ def test_lut_beats_uniform_on_laplace_weights() -> None:
         float(((q(w, False, built(q, w)) - w) ** 2).numpy().sum())
         for q in (Lut(4, "per_tensor"), Uniform(4, "per_tensor"))
     ]
-    assert errors[0] < 0.7 * errors[1]
+    assert errors[0] < 0.7 * errors[1]  # 0.35 for these weights; no promise, a clear gain
 
 
 def test_fitted_table_is_no_worse_than_a_single_exponent_choice() -> None:
