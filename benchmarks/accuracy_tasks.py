@@ -62,6 +62,7 @@ class Task:
         tune_float: fine-tune the float model that rows are compared with, on the labels, as long
             as the quantized ones, which learn from labels and from it; else it stays as it is, and
             they learn from it alone.
+        least_squares: start from the codes of post-training quantization, where a quantizer can.
         held_out: training samples that ``--validate`` judges by.
     """
 
@@ -74,6 +75,7 @@ class Task:
     build: Callable[[], Any] | None = None
     augment: Callable[[Array, Array, Any], Pair] | None = None
     tune_float: bool = True
+    least_squares: bool = False
     held_out: int = 0
 
     def recipe(self) -> dict[str, Any]:
@@ -83,6 +85,7 @@ class Task:
             "start": vars(self.start),
             "schedule": vars(self.schedule),
             "tune_float": self.tune_float,
+            "least_squares": self.least_squares,
         }
 
 
@@ -240,6 +243,7 @@ TASKS = {
             model="kws_dscnn.h5",
             augment=shift_in_time,
             tune_float=False,
+            least_squares=True,
             held_out=100,
         ),
     )

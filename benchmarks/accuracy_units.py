@@ -119,7 +119,9 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _is_table(node: ast.AST) -> bool:
-    """The table of tasks: what counts of it is in each task's recipe."""
+    """The tasks and their form: what counts of them is in each task's recipe."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return node.name in ("Task", "quick")
     return isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TASKS"
 
 
@@ -156,6 +158,8 @@ def start_inputs(unit: Unit, places: Places) -> dict[str, Any]:
 def training_inputs(unit: Unit, places: Places) -> dict[str, Any]:
     """What the trained, not yet exported, model depends on."""
     code = {"ptq": PTQ_CODE, "qat": TRAINING_CODE, "float": ()}[kind(unit.method)]
+    if unit.task.least_squares and code:
+        code = tuple(sorted({*code, *PTQ_CODE}))
     return {
         "start": start_inputs(unit, places),
         "task": unit.task.recipe(),
@@ -288,6 +292,8 @@ def trained_model(unit: Unit, places: Places, samples: Samples) -> Any:
     start = start_model(unit, places, samples)
     assert unit.method.config is not None
     model = qat.quantize(start, unit.method.config, calibration(samples, unit.seed))
+    if unit.task.least_squares:
+        qat.adopt(model, ptq_graph(start, unit.method.config.weights, unit.seed, samples))
     partial = places.cache / f"partial-{key}"
     qat.train(
         model, samples.x, samples.y, unit.method.training(unit.task.schedule, unit.seed),
@@ -305,15 +311,14 @@ def calibration(samples: Samples, seed: int) -> list[Array]:
     return list(choose(Dataset((samples.x,)), CALIBRATION_SAMPLES, seed).inputs)
 
 
-def ptq_graph(unit: Unit, places: Places, samples: Samples) -> Graph:
-    """Post-training quantization of the fine-tuned float model."""
+def ptq_graph(model: Any, weights: str, seed: int, samples: Samples) -> Graph:
+    """Post-training quantization of a float model; no channel is removed."""
     from tinyq import ptq
     from tinyq.frontends.importer import to_float_graph
 
-    graph = apply(to_float_graph(float_model(unit, places, samples)), FLOAT_PIPELINE)
-    inputs = dict(zip(graph.inputs, calibration(samples, unit.seed), strict=True))
-    config = ptq.PtqConfig(unit.method.ptq, seed=unit.seed)
-    return finalize(ptq.quantize(graph, inputs, config))
+    graph = apply(to_float_graph(model), FLOAT_PIPELINE)
+    inputs = dict(zip(graph.inputs, calibration(samples, seed), strict=True))
+    return ptq.quantize(graph, inputs, ptq.PtqConfig(weights, seed=seed))
 
 
 def keras_checks(model: Any, graph: Graph, x: Array, scratch: Path) -> dict[str, Any]:
@@ -403,7 +408,8 @@ def float_figures(model: Any) -> dict[str, Any]:
 def quantized_graph(unit: Unit, places: Places, samples: Samples) -> tuple[Graph, dict[str, Any]]:
     """The graph to be judged, and the checks of the Keras model that it came from."""
     if kind(unit.method) == "ptq":
-        return ptq_graph(unit, places, samples), {}
+        model = float_model(unit, places, samples)
+        return finalize(ptq_graph(model, unit.method.ptq, unit.seed, samples)), {}
     model = trained_model(unit, places, samples)
     whole = qat.to_graph(model, unit.task.name)
     final = finalize(whole)

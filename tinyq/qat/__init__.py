@@ -21,6 +21,7 @@ from typing import Any
 import tf_keras
 
 from tinyq.errors import ModelFileError
+from tinyq.qat.adopt import adopt
 from tinyq.qat.calibrate import calibrate
 from tinyq.qat.config import PRESETS, QuantConfig, preset, read_config
 from tinyq.qat.export import tensor_codes, to_graph
@@ -39,6 +40,7 @@ __all__ = [
     "QuantConfig",
     "Scheme",
     "TrainConfig",
+    "adopt",
     "apply_scheme",
     "calibrate",
     "first_samples",

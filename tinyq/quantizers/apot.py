@@ -101,6 +101,15 @@ class Apot(WeightQuantizer):
         theta = scales.theta_of_exponent(found, 0, self.learned)
         weights["theta"].assign(theta.reshape(weights["theta"].shape))
 
+    def adopt(
+        self,
+        exponents: npt.NDArray[np.float64],
+        table: npt.NDArray[np.int8] | None,
+        weights: Variables,
+    ) -> bool:
+        theta = scales.theta_of_exponent(exponents, 0, self.learned)
+        return scales.assign_per_channel(weights["theta"], theta)
+
     def get_config(self) -> dict[str, Any]:
         own = {"bits": self.bits, "scale_learning": self.scale_learning}
         return {**super().get_config(), **own}

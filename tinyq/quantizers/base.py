@@ -83,6 +83,19 @@ class WeightQuantizer(Quantizer, abc.ABC):
     ) -> npt.NDArray[np.float32] | None:
         """Set the variables from a trained (folded) kernel; a kernel to start from, or None."""
 
+    def adopt(
+        self,
+        exponents: npt.NDArray[np.float64],
+        table: npt.NDArray[np.int8] | None,
+        weights: Variables,
+    ) -> bool:
+        """Set the variables to those of stored weights of the same encoding; False: it cannot.
+
+        Args:
+            exponents: ``[O]`` or ``[1]``; table: of table encodings.
+        """
+        return False
+
     def refresh(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
         """Adapt variables that no gradient trains to the folded kernel of now; between epochs."""
         return

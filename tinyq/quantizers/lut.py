@@ -122,6 +122,18 @@ class Lut(WeightQuantizer):
         theta = scales.theta_of_exponent(exponents, 0, self.learn_exponents)
         weights["exponent"].assign(theta.reshape(weights["exponent"].shape))
 
+    def adopt(
+        self,
+        exponents: npt.NDArray[np.float64],
+        table: npt.NDArray[np.int8] | None,
+        weights: Variables,
+    ) -> bool:
+        theta = scales.theta_of_exponent(exponents, 0, self.learn_exponents)
+        if table is None or not scales.assign_per_channel(weights["exponent"], theta):
+            return False
+        weights["table"].assign(_zero_first(table.astype(np.float64), 2**self.bits))
+        return True
+
     def refresh(self, values: npt.NDArray[np.float32], weights: Variables) -> None:
         """Cluster again (``recluster`` only)."""
         if self.learning == "recluster":

@@ -114,6 +114,14 @@ class Pot(WeightQuantizer):
         found = scales.best_exponents(cols, largest, self._codes_of, steps)
         weights["exponent"].assign(found.reshape(weights["exponent"].shape))
 
+    def adopt(
+        self,
+        exponents: npt.NDArray[np.float64],
+        table: npt.NDArray[np.int8] | None,
+        weights: Variables,
+    ) -> bool:
+        return scales.assign_per_channel(weights["exponent"], exponents)
+
     def _codes_of(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         rounded = round_to_powers(tf.constant(x, tf.float32), self.rounding, self.levels)
         return rounded.numpy().astype(np.float64)

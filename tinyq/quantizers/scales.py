@@ -103,6 +103,15 @@ def exponent_of_theta(theta: Tensor, magnitude_bits: int) -> Tensor:
     return ceil_through(theta) - float(magnitude_bits)
 
 
+def assign_per_channel(variable: Any, values: FloatArray) -> bool:
+    """Set a variable from one value or one for each of its elements; False where neither fits."""
+    size = int(np.prod(variable.shape))
+    if values.size not in (1, size):
+        return False
+    variable.assign(np.broadcast_to(values.ravel(), (size,)).reshape(variable.shape))
+    return True
+
+
 def theta_of_exponent(exponents: FloatArray, magnitude_bits: int, learned: bool) -> FloatArray:
     """The theta from which ``exponent_of_theta`` gives these exponents."""
     return exponents + magnitude_bits - (TQT_OFFSET if learned else 0.0)

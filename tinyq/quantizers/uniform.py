@@ -75,6 +75,16 @@ class Uniform(WeightQuantizer):
         theta = scales.theta_of_exponent(found, self.bits - 1, self.scale_learning == "tqt")
         weights["theta"].assign(theta.reshape(weights["theta"].shape))
 
+    def adopt(
+        self,
+        exponents: npt.NDArray[np.float64],
+        table: npt.NDArray[np.int8] | None,
+        weights: Variables,
+    ) -> bool:
+        learned = self.scale_learning == "tqt"
+        theta = scales.theta_of_exponent(exponents, self.bits - 1, learned)
+        return scales.assign_per_channel(weights["theta"], theta)
+
     def _codes_of(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.clip(np.floor(x + 0.5), -self.limit, self.limit)
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start a training from an integer graph of the same network instead of from rounded weights.
+
+Post-training quantization chooses the codes of a layer together, by what they do to its outputs;
+that is a far better start than each weight's nearest level, and a short training at a low rate goes
+on from there.  Kernels, biases and exponents are set so that the model computes what the graph
+computes; latent weights lie in the middle of their codes.
+
+Layers whose quantizer cannot take the graph's codes (another encoding, a bounded accumulator) and
+outputs of another width keep what calibration gave them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tinyq.errors import InputError
+from tinyq.graph import Graph, Node
+from tinyq.ops import LinearOp
+from tinyq.qat.calibrate import legalize, quant_layers
+from tinyq.qat.elementwise import QuantInput
+from tinyq.qat.folded import FoldedLayer, QuantDepthwiseConv2D
+from tinyq.qat.links import OwnerLayer
+
+Float64 = npt.NDArray[np.float64]
+
+
+def adopt(model: Any, graph: Graph) -> int:
+    """Set a calibrated model's weights, tables and exponents from ``graph``.
+
+    Args:
+        model: what ``quantize`` returned.
+        graph: an integer graph of the same float model, no channel removed.
+
+    Returns:
+        the number of layers whose codes were taken over.
+
+    Raises:
+        InputError: the graph is of another network.
+    """
+    nodes = {layer: node for node in graph.nodes for layer in node.layers}
+    taken = 0
+    for layer in quant_layers(model):
+        if isinstance(layer, QuantInput):
+            name = layer.inbound_nodes[0].keras_inputs[0]._keras_history.layer.name
+            _adopt_output(layer, graph, name if name in graph.tensors else graph.inputs[0])
+        elif isinstance(layer, OwnerLayer):
+            node = _find(nodes, layer)
+            _adopt_output(layer, graph, node.output)
+            if isinstance(layer, FoldedLayer):
+                taken += _adopt_weights(layer, node)
+    legalize(model)
+    return taken
+
+
+def _find(nodes: dict[str, Node], layer: Any) -> Node:
+    found = [nodes[name] for name in layer.source_layers if name in nodes]
+    if not found:
+        raise InputError(f"layer '{layer.name}' is not in the graph; quantize the same model")
+    return found[0]
+
+
+def _adopt_output(layer: Any, graph: Graph, name: str) -> None:
+    tensor, quantizer = graph.tensors[name], layer.activation_quantizer
+    if tensor.bits == quantizer.bits and tensor.signed == quantizer.signed:
+        quantizer.set_exponent(float(tensor.exponent), layer.activation_variables)
+
+
+def _adopt_weights(layer: FoldedLayer, node: Node) -> bool:
+    op, quantizer = node.op, layer.weight_quantizer
+    if not isinstance(op, LinearOp) or op.quantized.encoding != quantizer.encoding:
+        return False
+    weights = op.quantized
+    per_channel = weights.exponents_per_channel().astype(np.float64)
+    exponents = weights.exponents.astype(np.float64)
+    if not quantizer.adopt(exponents, weights.table, layer.weight_variables):
+        return False
+    image = weights.image().astype(np.float64)
+    real = image * 2.0 ** per_channel.reshape(-1, *(1,) * (image.ndim - 1))
+    _assign_kernel(layer, _keras_layout(layer, real))
+    source = float(layer.producers[0].exponent().numpy())
+    _assign_bias(layer, op.bias * 2.0 ** (per_channel + source))
+    return True
+
+
+def _keras_layout(layer: FoldedLayer, values: Float64) -> Float64:
+    """``[O, ...]`` to the layout of the layer's kernel."""
+    if isinstance(layer, QuantDepthwiseConv2D):
+        return values.transpose(1, 2, 0).reshape(layer.kernel.shape)
+    return np.moveaxis(values, 0, -1).reshape(layer.kernel.shape)
+
+
+def _assign_kernel(layer: FoldedLayer, folded: Float64) -> None:
+    scale = 1.0 if layer.batch_norm is None else layer.spread(layer.factor())
+    kernel = tf.math.divide_no_nan(tf.constant(folded, tf.float32), scale)
+    if isinstance(layer.kernel, tf.Variable):
+        layer.kernel.assign(kernel)
+
+
+def _assign_bias(layer: FoldedLayer, folded: Float64) -> None:
+    """Let whatever of the bias can train make up the difference."""
+    missing = tf.constant(folded, tf.float32) - layer.folded()[1]
+    if layer.batch_norm is not None and layer.batch_norm["center"]:
+        layer.beta.assign_add(missing)
+    elif layer.use_bias:
+        factor = 1.0 if layer.batch_norm is None else layer.factor()
+        layer.bias.assign_add(tf.math.divide_no_nan(missing, factor * tf.ones_like(missing)))
