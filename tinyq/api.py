@@ -71,6 +71,8 @@ Data = str | os.PathLike[str] | Array | Sequence[Array] | Dataset
 SYNTHETIC_SAMPLES: Final = 64
 #: passes over the training data unless told otherwise
 QAT_EPOCHS: Final = 10
+#: where the codes of a training come from
+STARTS: Final = ("rounded", "least_squares")
 FORMATS: Final = ("c", "platformio", "tflite")
 #: test samples that ``explain`` takes unless told otherwise
 EXPLAIN_SAMPLES: Final = 256
@@ -158,6 +160,7 @@ def train(
     warmup: float = 0.0,
     gradual: float = 0.0,
     distill: float | None = None,
+    start: str = "rounded",
     schedule: Any = None,
     augment: Any = None,
     checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -186,6 +189,8 @@ def train(
         batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.
         gradual: fraction of the steps in which weights keep 8 bits.
         distill: learn from the float model, with this weight beside the labels.
+        start: from each weight's nearest code ("rounded"), or from the codes that post-training
+            quantization chooses together ("least_squares"), for low rates and few data.
         schedule: a ``qat.TrainConfig`` with everything else; the arguments above override it where
             they are not at their defaults.
         augment, checkpoint_dir, log_dir: see ``qat.train``.
@@ -198,6 +203,7 @@ def train(
     from tinyq.frontends.keras import build_model, read_network
 
     options = _quant_config(preset, config, weights, first_last, per_channel)
+    _check_start(start, gradual)
     passes_over = QAT_EPOCHS if epochs is None and schedule is None else epochs
     given = {
         "epochs": passes_over, "batch_size": batch, "seed": seed, "learning_rate": learning_rate,
@@ -210,6 +216,8 @@ def train(
         teacher = build_model(network)
         x, y, sample = _samples(graph, teacher, data, labels, seed)
         quantized = training.quantize(build_model(network), options, sample)
+        if start == "least_squares":
+            training.adopt(quantized, _least_squares(quantized, graph, sample, options, seed))
     training.train(
         quantized, x, y, chosen, _steps(progress),
         teacher=None if distill is None else teacher, augment=augment,
@@ -217,6 +225,39 @@ def train(
     )  # fmt: skip
     exported = training.to_graph(quantized, graph.name, graph.preprocess, not drop_softmax)
     return passes.finalize(exported)
+
+
+def _check_start(start: str, gradual: float) -> None:
+    if start not in STARTS:
+        raise InputError(f"start='{start}' is unknown; choose one of {', '.join(STARTS)}")
+    if start == "least_squares" and gradual:
+        raise InputError(
+            "start='least_squares' has no effect with gradual, which rounds weights anew; use one"
+        )
+
+
+def _least_squares(
+    model: Any, graph: Graph, sample: Sequence[Array], options: Any, seed: int
+) -> Graph:
+    """Post-training quantization of a float graph, each layer encoded as in a quantized model."""
+    import glob
+
+    from tinyq import ptq
+
+    encodings = {
+        glob.escape(layer.source_layers[0]): layer.weight_quantizer.encoding
+        for layer in model.layers
+        if hasattr(layer, "weight_quantizer")
+    }
+    config = ptq.PtqConfig(
+        options.weights,
+        overrides=encodings,
+        per_channel=options.scale == "per_channel",
+        zero_negligible=False,
+        seed=seed,
+    )
+    inputs = dict(zip(graph.inputs, sample, strict=True))
+    return ptq.quantize(passes.apply(graph, passes.FLOAT_PIPELINE), inputs, config)
 
 
 def _schedule(schedule: Any, given: Mapping[str, Any]) -> Any:

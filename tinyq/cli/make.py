@@ -123,6 +123,13 @@ def qat(
         float | None,
         typer.Option(metavar="W", help="Learn from MODEL too, with this weight (0 to 1)."),
     ] = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="rounded|least_squares",
+            help="First codes: nearest ones, or those of `tinyq quantize`.",
+        ),
+    ] = "rounded",
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Save each epoch here; resume from it.")
     ] = None,
@@ -159,6 +166,7 @@ def qat(
             warmup=warmup,
             gradual=gradual,
             distill=distill,
+            start=start,
             checkpoint_dir=checkpoint,
             log_dir=log_dir,
             distribute=distribute,
