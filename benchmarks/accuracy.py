@@ -80,8 +80,9 @@ def make(name: Name, choice: Choice, places: tuple[Path, ...]) -> dict[str, Any]
     """One row, in a process of its own; an error becomes text, so that the others go on."""
     try:
         from accuracy_methods import methods_of
+        from accuracy_rows import make_row
         from accuracy_tasks import TASKS, quick
-        from accuracy_units import Places, Unit, make_row
+        from accuracy_training import Places, Unit
 
         task = quick(TASKS[name.task]) if choice.quick else TASKS[name.task]
         (method,) = (m for m in methods_of(name.task) if m.name == name.method)

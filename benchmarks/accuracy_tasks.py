@@ -60,8 +60,8 @@ class Task:
         schedule: of the fine-tuning, float and quantized.
         augment: of training batches.
         tune_float: fine-tune the float model that rows are compared with, on the labels, as long
-            as the quantized ones, which learn from labels and from it; else it stays as it is, and
-            they learn from it alone.
+            as the quantized ones; else it stays as it is.  They learn from labels and, in the
+            schedule's proportion of ``distillation``, from that model.
         least_squares: start from the codes of post-training quantization, where a quantizer can.
         held_out: training samples that ``--validate`` judges by.
     """
@@ -161,6 +161,13 @@ def shift_in_time(x: Array, y: Array, rng: Any) -> Pair:
     return (moved * gain).astype(np.float32), y
 
 
+def mix_clips(x: Array, y: Array, rng: Any) -> Pair:
+    """Clips moved in time and mixed two by two, for learning from a teacher."""
+    moved, _ = shift_in_time(x, y, rng)
+    share = rng.uniform(size=(len(x), 1, 1, 1)).astype(np.float32)
+    return share * moved + (1 - share) * moved[rng.permutation(len(x))], y
+
+
 # ---------------------------------------------------------------- models
 
 
@@ -209,8 +216,8 @@ TASKS = {
             "fashion",
             ("full/fashion_mnist28.npz",),
             fashion_samples,
-            start=TrainConfig(epochs=10, learning_rate=2e-3),
-            schedule=TrainConfig(epochs=6, batch_statistics=0.5),
+            start=TrainConfig(epochs=6, batch_size=128, learning_rate=2e-3),
+            schedule=TrainConfig(epochs=12, batch_size=128, batch_statistics=0.5, distillation=0.0),
             build=fashion_model,
             held_out=5000,
         ),
@@ -239,9 +246,16 @@ TASKS = {
             ("dev/gsc_v1_mini300.npz", "dev/mlperf_kws01_part.npz"),
             kws_samples,
             start=TrainConfig(epochs=0),
-            schedule=TrainConfig(epochs=30, batch_size=32, distillation=1.0),
+            schedule=TrainConfig(
+                epochs=45,
+                batch_size=32,
+                learning_rate=1e-4,
+                scale_rate=1e-3,
+                table_rate=0.02,
+                distillation=1.0,
+            ),
             model="kws_dscnn.h5",
-            augment=shift_in_time,
+            augment=mix_clips,
             tune_float=False,
             least_squares=True,
             held_out=100,
@@ -252,5 +266,5 @@ TASKS = {
 
 def quick(task: Task) -> Task:
     """The same, trained briefly, for a check of the whole path."""
-    start = replace(task.start, epochs=min(task.start.epochs, 8))
-    return replace(task, start=start, schedule=replace(task.schedule, epochs=2))
+    start = replace(task.start, epochs=min(task.start.epochs, 8), batch_size=32)
+    return replace(task, start=start, schedule=replace(task.schedule, epochs=2, batch_size=32))

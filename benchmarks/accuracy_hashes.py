@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hashes of what a result of ``accuracy.py`` is made of: plain data, files, code.
+
+Code counts without comments and docstrings.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import tinyq
+from tinyq.resources import firmware_dir, templates_dir
+
+TRAINING_CODE: Final = ("qat", "quantizers", "encodings.py", "numerics.py")
+PTQ_CODE: Final = ("ptq", "passes", "ops", "frontends", "encodings.py", "numerics.py")
+CHECKING_CODE: Final = (
+    "ops", "passes", "codegen", "tflite", "backends", "emulators", "encodings.py", "numerics.py",
+    "graph.py", "tensors.py", "executor.py", "proof.py", "compression.py", "report.py",
+)  # fmt: skip
+
+
+def digest(value: Any) -> str:
+    """Of plain data."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def file_digest(path: Path) -> str:
+    """Of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def code_digest(paths: Iterable[Path]) -> str:
+    """Of what sources do: Python without comments and docstrings, other files as they are."""
+    parts = [_program(path) if path.suffix == ".py" else file_digest(path) for path in paths]
+    return digest(parts)
+
+
+def _program(path: Path) -> str:
+    tree = ast.parse(path.read_text())
+    tree.body = [node for node in tree.body if not _is_table(node)]
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            del body[0]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_table(node: ast.AST) -> bool:
+    """The tasks and their form: what counts of them is in each task's recipe."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return node.name in ("Task", "quick")
+    return isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TASKS"
+
+
+@functools.cache
+def package_digest(names: tuple[str, ...]) -> str:
+    """Of modules and packages of tinyq."""
+    root = Path(tinyq.__file__).parent
+    found = (p for name in names for p in sorted((root / name).rglob("*.py")) or [root / name])
+    return code_digest(found)
+
+
+@functools.cache
+@functools.cache
+def checking_digest(own: Path) -> str:
+    """Of everything that exports, runs and judges a graph; ``own``: the benchmark's part of it."""
+    sources = [*templates_dir().rglob("*.j2"), *(firmware_dir() / "lib" / "tinyq").rglob("*.[ch]")]
+    return digest([package_digest(CHECKING_CODE), code_digest([*sorted(sources), own])])

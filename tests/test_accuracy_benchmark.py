@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accuracy benchmark: what it runs, what its hashes see, and that its stored rows hold.
+
+Training is not repeated here; everything that a stored graph says about itself is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyq.archive import load_graph
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+accuracy = pytest.importorskip("accuracy", reason="the benchmarks are in the source tree only")
+from accuracy_hashes import code_digest  # noqa: E402
+from accuracy_methods import METHODS, methods_of, units_of  # noqa: E402
+from accuracy_rows import quantized_figures  # noqa: E402
+from accuracy_tasks import TASKS, quick  # noqa: E402
+
+ROWS = sorted((RESULTS / "accuracy").glob("*/*.json"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def test_headline_methods_have_three_seeds() -> None:
+    for task in ("fashion", "digits"):
+        seeds = [seed for method, seed in units_of(task) if method.name == "w4a8 lut"]
+        assert seeds == [0, 1, 2]
+        assert [seed for method, seed in units_of(task) if method.name == "w4a8 pot"] == [0]
+    assert {seed for _, seed in units_of("cifar")} == {0}
+
+
+def test_names_are_unique_and_keyword_spotting_has_few_rows() -> None:
+    names = [method.name for method in methods_of("fashion")]
+    assert len(set(names)) == len(names) > len(METHODS)
+    assert len(methods_of("kws")) < len(methods_of("cifar")) < len(METHODS)
+
+
+def test_a_quick_task_differs_in_training_only() -> None:
+    task = TASKS["fashion"]
+    assert quick(task).recipe() != task.recipe()
+    assert quick(task).files == task.files
+
+
+def test_code_digest_sees_code_but_no_comments(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+
+    def digest(text: str) -> str:
+        path.write_text(text)
+        return code_digest([path])
+
+    first = digest('def f(x):\n    """One."""\n    return x  # here\n')
+    assert digest('def f(x):\n    """Other."""\n    return x\n') == first
+    assert digest("def f(x):\n    return -x\n") != first
+    assert digest('TASKS = {"a": 1}\n') == digest('TASKS = {"a": 2}\n')
+
+
+def test_there_are_stored_rows() -> None:
+    assert ROWS
+
+
+@pytest.mark.parametrize("path", ROWS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_stored_row_is_what_its_graph_says(path: Path) -> None:
+    row = read(path)
+    assert not row["validation"]
+    if row["method"] == "float":
+        assert path.with_suffix(".keras").exists()
+        return
+    assert row["mismatches"] == 0
+    assert {"host", "qemu-m4", "tflm"} <= set(row["checks"])
+    figures = quantized_figures(load_graph(path.with_suffix(".tq")))
+    assert {key: row[key] for key in figures} == figures
+
+
+def test_the_tables_are_those_of_the_rows() -> None:
+    rows = accuracy.stored_rows(RESULTS / "accuracy")
+    assert (RESULTS / "accuracy.md").read_text() == accuracy.tables(rows)
+    stored = read(RESULTS / "accuracy.json")["rows"]
+    assert [row["hash"] for row in stored] == [row["hash"] for row in rows]
