@@ -224,8 +224,8 @@ def main() -> int:
     options = parse()
     folder = options.output / "accuracy"
     failed = False
+    os.environ.update({**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "2"})
     if not options.table:
-        os.environ.update({**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "2"})
         trial = options.quick or options.validate
         folder = options.cache / ("quick" if options.quick else "validation") if trial else folder
         places = (options.data, options.models, options.cache, folder)
