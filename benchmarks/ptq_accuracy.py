@@ -19,17 +19,16 @@ labelled data for vww and ad: vww sees enlarged CIFAR-10 images, ad data made fr
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from accuracy_tasks import Samples, cifar_samples, kws_samples
 
 from tinyq.data import CALIBRATION_SAMPLES as CALIBRATION
 from tinyq.data import Dataset, choose
@@ -39,7 +38,6 @@ from tinyq.passes import FLOAT_PIPELINE, apply, finalize
 from tinyq.ptq import PtqConfig, quantize
 
 Array = npt.NDArray[Any]
-KWS_SCALE, KWS_OFFSET = np.float32(0.5847029), np.float32(83)
 
 
 @dataclass(frozen=True)
@@ -66,47 +64,31 @@ class Row:
     seconds: float
 
 
-def images(data: Path, half: str, count: int) -> tuple[Array, Array]:
-    """The first ``count`` images of the packed CIFAR-10, float32 0..255, and their labels."""
-    from PIL import Image
-
-    with np.load(data / "full" / "cifar10_jpegq_packed.npz") as archive:
-        header, offsets = archive[f"hdr_{half}"].tobytes(), archive[f"off_{half}"]
-        scans, labels = archive[f"data_{half}"], archive[f"y_{half}"][:count]
-    decoded = [
-        np.asarray(Image.open(io.BytesIO(header + scans[a:b].tobytes())).convert("RGB"))
-        for a, b in pairwise(offsets[: len(labels) + 1])
-    ]
-    return np.stack(decoded).astype(np.float32), labels
-
-
 def ic(data: Path, models: Path, test: int) -> Task:
     """Image classification: raw pixels."""
-    calibration, _ = images(data, "train", CALIBRATION)
-    return Task("ic", models / "ic_resnet8.h5", calibration, *images(data, "test", test))
+    samples = cifar_samples(data).head(CALIBRATION, test)
+    return _task("ic", models / "ic_resnet8.h5", samples)
 
 
 def kws(data: Path, models: Path, test: int) -> Task:
     """Keyword spotting: another corpus calibrates than is tested."""
+    samples = kws_samples(data)
+    return _task("kws", models / "kws_dscnn.h5", samples.head(len(samples.x), test))
 
-    def load(name: str) -> tuple[Array, Array]:
-        with np.load(data / "dev" / name) as archive:
-            return (archive["x"].astype(np.float32) - KWS_OFFSET) * KWS_SCALE, archive["y"]
 
-    calibration, _ = load("gsc_v1_mini300.npz")
-    x, y = load("mlperf_kws01_part.npz")
-    return Task("kws", models / "kws_dscnn.h5", calibration, x[:test], y[:test])
+def _task(name: str, model: Path, samples: Samples) -> Task:
+    return Task(name, model, samples.x, samples.x_test, samples.y_test)
 
 
 def vww(data: Path, models: Path, test: int) -> Task:
     """Visual wake words: CIFAR-10 images enlarged to 96x96, 0..1."""
 
-    def enlarged(half: str, count: int) -> Array:
-        x, _ = images(data, half, count)
+    def enlarged(x: Array) -> Array:
         return np.ascontiguousarray(x.repeat(3, 1).repeat(3, 2) / np.float32(255))
 
+    samples = cifar_samples(data).head(CALIBRATION, min(test, 500))
     model = models / "vww_mobilenetv1_025.h5"
-    return Task("vww", model, enlarged("train", CALIBRATION), enlarged("test", min(test, 500)))
+    return Task("vww", model, enlarged(samples.x), enlarged(samples.x_test))
 
 
 def ad(data: Path, models: Path, test: int) -> Task:
