@@ -89,7 +89,7 @@ def make(name: Name, choice: Choice, places: tuple[Path, ...]) -> dict[str, Any]
         cut = QUICK_CUT if choice.quick else None
         unit = Unit(task, method, name.seed, cut, choice.validate)
         return make_row(unit, Places(*places))
-    except Exception:
+    except Exception:  # told with its traceback by ``line``; the exit code is then 1
         return {"name": name, "error": traceback.format_exc()}
 
 

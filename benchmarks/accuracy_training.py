@@ -121,7 +121,7 @@ def _batches(samples: Samples, task: Task, config: qat.TrainConfig) -> Any:
     """Shuffled and augmented batches of every epoch."""
     import tf_keras
 
-    class Batches(tf_keras.utils.Sequence):  # type: ignore[misc]
+    class Batches(tf_keras.utils.Sequence):
         def __init__(self) -> None:
             super().__init__()
             self.rng = np.random.default_rng(config.seed)

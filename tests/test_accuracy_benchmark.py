@@ -20,6 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 accuracy = pytest.importorskip("accuracy", reason="the benchmarks are in the source tree only")
+# Imports below the line that puts the benchmarks on the path (hence E402).
 from accuracy_hashes import code_digest  # noqa: E402
 from accuracy_methods import METHODS, methods_of, units_of  # noqa: E402
 from accuracy_rows import quantized_figures  # noqa: E402

@@ -65,6 +65,7 @@ def test_nearest_level_against_all_distances() -> None:
 
 def test_target_is_the_weights_when_inputs_are_equal() -> None:
     weights, hessian, _ = problem(1, 2, 5, 3)
+    # a linear system solved in float64
     np.testing.assert_allclose(corrected_target(weights, hessian, hessian), weights, rtol=1e-9)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tinyq.errors import InputError
 
 keras = pytest.importorskip("tf_keras", reason="data-free calibration needs tf_keras")
-from tinyq.ptq.datafree import synthesize  # noqa: E402
+from tinyq.ptq.datafree import synthesize  # noqa: E402  (skips above where TensorFlow is absent)
 
 
 def model(inputs: int = 1, norm: bool = True) -> Any:

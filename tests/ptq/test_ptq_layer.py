@@ -78,6 +78,7 @@ def test_columns_times_patches_are_the_layer(name: str) -> None:
             patches = patches.reshape(-1, columns.shape[1], 4).transpose(2, 0, 1)
     result = (patches @ columns).transpose(1, 0, 2).reshape(-1, len(op.weights))
     wanted = op.accumulate(x.astype(np.float64), op.weights.astype(np.float64))
+    # float64 sums in two orders
     np.testing.assert_allclose(result, wanted.reshape(result.shape), rtol=1e-9, atol=1e-9)
 
 
@@ -88,6 +89,7 @@ def test_hessian_predicts_the_variance_of_the_output(name: str) -> None:
     columns = to_columns(op.weights, groups(op))
     variance = np.einsum("gkm,gkl,glm->gm", columns, moments(name).hessian, columns).reshape(-1)
     y = op.accumulate(tensor.dequantize(codes), op.weights.astype(np.float64))
+    # moments are gathered from float32 patches
     np.testing.assert_allclose(variance, y.reshape(-1, len(variance)).var(0), rtol=1e-4)
 
 
@@ -148,9 +150,11 @@ def test_active_moments_are_the_weighted_covariances(name: str) -> None:
     assert found.groups == len(op.bias)
     mean = (weight * outputs).sum(0) / weight.sum(0)
     given = np.einsum("gk,gkm->g", found.mean_quantized, columns)
+    # moments are gathered from float32 patches, the expectation in float64
     np.testing.assert_allclose(given, mean, rtol=1e-4, atol=1e-4)
     variance = (weight * (outputs - mean) ** 2).mean(0)
     given = np.einsum("gkm,gkl,glm->g", columns, found.hessian, columns)
+    # the same, and a difference of squares loses a digit more
     np.testing.assert_allclose(given, variance, rtol=1e-3)
 
 

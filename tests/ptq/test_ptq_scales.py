@@ -66,6 +66,7 @@ def test_rescaling_changes_a_channel_and_no_output(name: str) -> None:
     data = {k: v.astype(np.float64) for k, v in samples(graph).items()}
     steps = RNG(1).choice(CANDIDATES, len(graph.node(name).op.bias))
     before, after = run_float(graph, data), run_float(rescale(graph, name, steps), data)
+    # weights and biases are rounded to float32 after scaling, here and in the readers
     np.testing.assert_allclose(after[name], before[name] * factors(steps), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(after["d"], before["d"], rtol=1e-5, atol=1e-4)
 
