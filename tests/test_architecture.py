@@ -17,11 +17,12 @@ PACKAGE = Path(tinyq.__file__).parent
 #: from the ground up: a module imports its own package and lower layers only
 LAYERS = (
     ("errors", "resources", "numerics", "progress"),
-    ("files", "fixedpoint", "encodings", "tensors", "boards", "elf", "data", "evaluate"),
+    ("files", "fixedpoint", "encodings", "tensors", "boards", "cores", "elf", "data", "evaluate"),
     ("ops", "quantizers", "toolchain", "compression"),
     ("graph", "emulators"),
     ("archive", "executor", "proof", "compare", "tflite", "frontends"),
     ("passes", "ptq", "qat"),
+    ("kernels",),
     ("codegen", "report"),
     ("project",),
     ("backends",),

@@ -28,6 +28,7 @@ from tinyq.archive import is_graph_file, load_graph, save_graph
 from tinyq.backends import find_backend
 from tinyq.backends.sources import MODEL_NAME
 from tinyq.certificate import library_files, make_certificate
+from tinyq.cores import find_core
 from tinyq.data import (
     CALIBRATION_SAMPLES,
     Dataset,
@@ -41,6 +42,7 @@ from tinyq.errors import DataError, InputError
 from tinyq.evaluate import Score, score
 from tinyq.files import write_tree
 from tinyq.graph import Graph, Preprocess
+from tinyq.kernels.program import Target
 from tinyq.measurement import Cost, Size, measure_cost, measure_size
 from tinyq.progress import Progress, silent
 from tinyq.report import GraphReport, report_graph
@@ -531,6 +533,7 @@ def export(
     name: str | None = None,
     format: str = "c",
     core: str = "generic",
+    kernels: Mapping[str, str] | None = None,
     compressed: bool = False,
 ) -> tuple[str, ...]:
     """Write a model as C sources, as a PlatformIO library or as a ``.tflite`` file.
@@ -539,8 +542,9 @@ def export(
         folder: where to write; made if it does not exist.
         name: prefix of the C functions; the graph's name by default.
         format: key of ``FORMATS``.
-        core: what the code is meant for: the environment that ``pio run`` builds.  The kernels
-            are the portable ones and run everywhere.
+        core: what the code is meant for: its kernels, and the environment that ``pio run`` builds.
+            Kernels for ``generic`` run everywhere; those for a core do too, only slowly.
+        kernels: kernel by layer, ``{"conv2d_*": "portable"}``: see ``Target.overrides``.
         compressed: ``.tflite`` only: weights of at most 16 levels stay indices (TFLM's DECODE).
 
     Returns:
@@ -553,7 +557,7 @@ def export(
     graph = as_graph(model)
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; choose one of {', '.join(FORMATS)}")
-    _check_core(core)
+    target = Target(find_core(core), dict(kernels or {}))
     chosen = graph.name if name is None else name
     if format == "tflite":
         from tinyq.tflite import write_tflite
@@ -563,8 +567,8 @@ def export(
         write_tree(Path(folder), {file: data})
         return (file,)
     if format == "platformio":
-        return project.export_platformio(graph, Path(folder), chosen, core=core)
-    return project.export_c(graph, Path(folder), chosen)
+        return project.export_platformio(graph, Path(folder), chosen, target=target)
+    return project.export_c(graph, Path(folder), chosen, target=target)
 
 
 def _check_file_name(name: str) -> str:
@@ -572,14 +576,6 @@ def _check_file_name(name: str) -> str:
     if not name or name != Path(name).name:
         raise InputError(f"--name {name!r} is not the name of a file: leave out folders")
     return name
-
-
-def _check_core(core: str) -> None:
-    from tinyq.boards import core_boards
-
-    known = ("generic", *core_boards())
-    if core not in known:
-        raise InputError(f"unknown core '{core}'; choose one of {', '.join(known)}")
 
 
 def inspect(model: Any) -> GraphReport:

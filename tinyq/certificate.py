@@ -21,7 +21,7 @@ import numpy.typing as npt
 from tinyq import __version__
 from tinyq.archive import graph_hash
 from tinyq.codegen import scheduled
-from tinyq.codegen.vectors import layer_crcs, vector_inputs
+from tinyq.codegen.vectors import tensor_crcs, vector_inputs
 from tinyq.errors import TinyqError
 from tinyq.files import write_atomic
 from tinyq.graph import Graph
@@ -35,8 +35,9 @@ CERTIFICATE_SCHEMA: Final = 1
 
 def selftest_crcs(graph: Graph) -> dict[str, int]:
     """CRC-32 (zlib's) of each layer's output bytes for the stored vector, by node name."""
-    crcs = layer_crcs(graph, vector_inputs(graph, None))
-    return {n.name: int(c) for n, c in zip(scheduled(graph), crcs, strict=True)}
+    nodes = scheduled(graph)
+    crcs = tensor_crcs(graph, vector_inputs(graph, None), [node.output for node in nodes])
+    return {node.name: int(crc) for node, crc in zip(nodes, crcs, strict=True)}
 
 
 def library_files() -> dict[str, bytes]:

@@ -14,12 +14,12 @@ from typing import Any
 
 from tinyq.backends.emulated import EmulatedBackend, pack_samples
 from tinyq.backends.sources import MODEL_SYMBOL, model_parts
-from tinyq.codegen import scheduled
+from tinyq.cores import find_core
 from tinyq.elf import SizeReport, Usage, size_report
 from tinyq.emulators import RunRequest, emulator
 from tinyq.errors import InputError
 from tinyq.graph import Graph
-from tinyq.passes.plan_memory import plan_memory
+from tinyq.kernels.program import Target, compile_graph
 from tinyq.toolchain import build_image
 from tinyq.verification import random_codes
 
@@ -60,13 +60,14 @@ def _usage(flash: int, ram: int) -> dict[str, int]:
     return {"flash_bytes": flash, "ram_bytes": ram}
 
 
-def measure_size(graph: Graph, core: str) -> Size:
-    """Build a model for a core and count.
+def measure_size(graph: Graph, core: str, target: Target | None = None) -> Size:
+    """Build a model for a core, with its kernels or those of ``target``, and count.
 
     Raises:
         InputError: no such core; ToolMissing: no compiler.
     """
-    image = build_image(model_parts(graph), MODEL_SYMBOL, core)
+    target = target or Target(find_core(core))
+    image = build_image(model_parts(graph, target), MODEL_SYMBOL, core)
     if image.map_file is None:
         raise InputError(f"{core} has no linker map; choose an emulated core")
     report = size_report(image.path, image.map_file, image.objects)
@@ -76,7 +77,7 @@ def measure_size(graph: Graph, core: str) -> Size:
         image.compiler.version,
         total.flash,
         total.ram,
-        plan_memory(graph).arena_bytes,
+        compile_graph(graph, target).plan.arena_bytes,
         {name: (usage.flash, usage.ram) for name, usage in sorted(report.parts.items())},
         _files(report),
         dict(report.sections),
@@ -95,11 +96,13 @@ def _files(report: SizeReport) -> tuple[tuple[str, str, int, int], ...]:
 class LayerCost:
     """Instructions and multiply-accumulates of one layer in one inference.
 
-    ``name`` is the user's, ``node`` tinyq's: one Keras layer may be two operators.
+    ``name`` is the user's, ``node`` tinyq's: one Keras layer may be two operators.  ``kernel`` is
+    the stem of what ran.
     """
 
     name: str
     node: str
+    kernel: str
     instructions: int
     macs: int
 
@@ -125,8 +128,10 @@ class Cost:
         return {**asdict(self), "instructions_per_mac": ratio}
 
 
-def measure_cost(graph: Graph, core: str, emulator_name: str = "qemu") -> Cost:
-    """Count the instructions of one inference on random codes.
+def measure_cost(
+    graph: Graph, core: str, emulator_name: str = "qemu", target: Target | None = None
+) -> Cost:
+    """Count the instructions of one inference on random codes, in a core's kernels or ``target``'s.
 
     Raises:
         InputError: no such core; ToolMissing: no compiler or emulator.
@@ -134,12 +139,13 @@ def measure_cost(graph: Graph, core: str, emulator_name: str = "qemu") -> Cost:
     name = f"{emulator_name}-{core}"
     codes = random_codes(graph, 1)
     machine = emulator(name)
-    image = EmulatedBackend(name).image(graph)
+    backend = EmulatedBackend(name, target)
+    image = backend.image(graph)
     request = RunRequest(image, pack_samples(graph, codes), 1, profile=True)
     profile = machine.run(request).profiles[0]
     layers = tuple(
-        LayerCost(node.label, node.name, count, _macs(graph, node.name))
-        for node, count in zip(scheduled(graph), profile.layers, strict=True)
+        LayerCost(step.label, step.name, step.kernel.stem, count, _macs(graph, step.name))
+        for step, count in zip(backend.program(graph).steps, profile.layers, strict=True)
     )
     return Cost(core, name, profile.instructions, sum(x.macs for x in layers), layers)
 

@@ -20,11 +20,10 @@ from typing import Any, Final
 import numpy.typing as npt
 
 from tinyq.codegen import RenderOptions, check_model_name, render
-from tinyq.errors import InputError, OutputError
+from tinyq.errors import GraphError, InputError, OutputError
 from tinyq.files import write_tree
 from tinyq.graph import Graph
-from tinyq.passes.plan_memory import plan_memory
-from tinyq.proof import prove
+from tinyq.kernels.program import Target, compile_graph
 from tinyq.resources import firmware_dir
 
 Vector = Mapping[str, npt.NDArray[Any]]
@@ -36,7 +35,9 @@ STAND_IN: Final = "demo"
 _SKIPPED: Final = {".pio", "__pycache__", ".vscode", ".DS_Store"}
 
 
-def render_model(graph: Graph, name: str, vector: Vector | None = None) -> dict[str, str]:
+def render_model(
+    graph: Graph, name: str, vector: Vector | None = None, target: Target | None = None
+) -> dict[str, str]:
     """The model's C library by relative path, ``<name>/...``; plans memory and proves first.
 
     Raises:
@@ -44,11 +45,17 @@ def render_model(graph: Graph, name: str, vector: Vector | None = None) -> dict[
         ProofError: an accumulator could overflow.
         UnsupportedError: an operator exceeds what its kernel can do.
     """
-    return render(graph, plan_memory(graph), prove(graph), RenderOptions(name, vector))
+    if graph.is_float:
+        raise GraphError(f"model '{graph.name}' is not quantized yet: quantize it first")
+    return render(compile_graph(graph, target), RenderOptions(name, vector))
 
 
 def export_c(
-    graph: Graph, out_dir: Path | str, name: str, vector: Vector | None = None
+    graph: Graph,
+    out_dir: Path | str,
+    name: str,
+    vector: Vector | None = None,
+    target: Target | None = None,
 ) -> tuple[str, ...]:
     """Write ``<out_dir>/<name>`` (the model) and ``<out_dir>/tinyq`` (the kernel library).
 
@@ -57,6 +64,7 @@ def export_c(
         out_dir: created where it is missing.
         name: prefix of the C functions.
         vector: codes ``[*shape]`` of every input for the self-test; None: the device makes them.
+        target: core and kernels; the portable ones for any core by default.
 
     Returns:
         the relative paths that changed.
@@ -67,7 +75,7 @@ def export_c(
     """
     library = _read_tree(firmware_dir() / "lib" / LIBRARY)
     files: Files = {f"{LIBRARY}/{path}": data for path, data in library.items()}
-    files.update(render_model(graph, name, vector))
+    files.update(render_model(graph, name, vector, target))
     return _write(Path(out_dir), files)
 
 
@@ -76,7 +84,7 @@ def export_platformio(
     out_dir: Path | str,
     name: str,
     vector: Vector | None = None,
-    core: str = "generic",
+    target: Target | None = None,
 ) -> tuple[str, ...]:
     """Write a PlatformIO project around the model, or refresh the model in an existing one.
 
@@ -87,6 +95,7 @@ def export_platformio(
     """
     root = Path(out_dir)
     check_model_name(name)
+    core = (target or Target()).core.name
     project = _read_tree(firmware_dir())
     if any(path.startswith(f"lib/{name}/") for path in project) and name != STAND_IN:
         raise InputError(f"--name {name} is a library of the project itself; choose another")
@@ -97,7 +106,8 @@ def export_platformio(
         and (path.startswith(f"lib/{LIBRARY}/") or not (root / path).exists())
     }
     files["platformio.ini"] = _configured(root, project["platformio.ini"], name, core)
-    files.update({f"lib/{k}": text for k, text in render_model(graph, name, vector).items()})
+    rendered = render_model(graph, name, vector, target)
+    files.update({f"lib/{path}": text for path, text in rendered.items()})
     return _write(root, files)
 
 

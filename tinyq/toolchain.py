@@ -58,7 +58,7 @@ class Part:
 
     Attributes:
         name: ``library``, ``model``, ``harness`` or what the caller likes.
-        sources: C files.
+        sources: C and assembly files.
         includes: folders for ``#include``, given to all parts of a program.
         defines: ``NAME`` or ``NAME=value``, for the sources of this part only.
         private: folders for ``#include`` of this part only: what changes there compiles no other.
@@ -150,7 +150,7 @@ def build_flags() -> Mapping[str, tuple[str, ...]]:
 
 
 def _sources(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(folder.glob("*.c")))
+    return tuple(sorted((*folder.glob("*.c"), *folder.glob("*.S"))))
 
 
 def library_part() -> Part:

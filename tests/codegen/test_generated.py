@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from tinyq import executor
 from tinyq.backends.emulated import pack_samples
-from tinyq.codegen.vectors import layer_crcs, vector_inputs
+from tinyq.codegen import scheduled
+from tinyq.codegen.vectors import tensor_crcs, vector_inputs
 from tinyq.emulators.base import RunRequest
 from tinyq.emulators.host import Host
 from tinyq.encodings import ENCODINGS, code_range
@@ -259,11 +260,12 @@ def test_the_selftest_names_the_first_wrong_layer() -> None:
     graph = every_op_graph(0)
     good = render_model(graph, "net")
     inputs = vector_inputs(graph, None)
-    crcs = layer_crcs(graph, inputs)
+    shown = [node.output for node in scheduled(graph)]
+    crcs = tensor_crcs(graph, inputs, shown)
     found = []
     for node, _ in graph.linear_nodes():
         wrong = with_wrong_weights(graph, node.name)
-        differing = np.flatnonzero(layer_crcs(wrong, inputs) != crcs)
+        differing = np.flatnonzero(tensor_crcs(wrong, inputs, shown) != crcs)
         expected = int(differing[0]) + 1 if len(differing) else 0
         source = {"net/src/net.c": render_model(wrong, "net")["net/src/net.c"]}
         assert load([(graph, "net", good | source)])[0].selftest() == expected

@@ -127,7 +127,8 @@ def _field(value: object, prefix: str, tables: list[str]) -> str:
 
 def _call(layer: CLayer, arguments: int) -> str:
     inputs = "inputs" if layer.gathers else ", ".join(f"inputs[{i}]" for i in range(arguments))
-    return f"tq_run_{layer.stem}(&layer, {inputs}, output);"
+    scratch = ", scratch" if layer.scratch else ""
+    return f"tq_run_{layer.stem}(&layer, {inputs}, output{scratch});"
 
 
 def case_text(case: Case, index: int) -> str:
@@ -137,7 +138,9 @@ def case_text(case: Case, index: int) -> str:
     return "\n".join(
         [
             *tables,
-            f"static void run_{index}(const void *const *inputs, void *output) {{",
+            *([layer.code] if layer.code else []),
+            f"static void run_{index}(const void *const *inputs, void *output, void *scratch) {{",
+            "    (void)scratch;",
             f"    static const tq_{layer.stem} layer = {fields};",
             f"    {_call(layer, len(case.ins))}",
             "}",
@@ -149,7 +152,8 @@ def _record(case: Case, index: int) -> str:
     sizes = ", ".join(str(x.size) for x in case.ins)
     in_place = -1 if case.in_place is None else case.in_place
     return (
-        f"{{run_{index}, {case.count}, {len(case.ins)}, {{{sizes}}}, {case.out.size}, {in_place}}},"
+        f"{{run_{index}, {case.count}, {len(case.ins)}, {{{sizes}}}, {case.out.size}, {in_place}, "
+        f"{case.layer().scratch}}},"
     )
 
 

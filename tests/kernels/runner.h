@@ -8,12 +8,13 @@
 enum { MAX_INPUTS = 4 };
 
 typedef struct test_case {
-    void (*run)(const void *const *inputs, void *output);
+    void (*run)(const void *const *inputs, void *output, void *scratch);
     unsigned count; /* inferences */
     unsigned inputs;
     unsigned input_bytes[MAX_INPUTS];
     unsigned output_bytes;
     int in_place; /* the input that the output overwrites, or -1 */
+    unsigned scratch_bytes;
 } test_case;
 
 extern const test_case test_cases[];

@@ -14,9 +14,11 @@ from kernels.random_layers import codes, label, random_input, random_window, ten
 from lanes import extreme_inputs, full_graph, levels_of, weights_of
 
 from tinyq import proof
-from tinyq.codegen.kernels import choose_kernel, conv2d_lanes
+from tinyq.cores import GENERIC
 from tinyq.encodings import ENCODINGS
 from tinyq.graph import Graph, Node
+from tinyq.kernels import Request, conv2d_lanes
+from tinyq.kernels.program import compile_graph
 from tinyq.numerics import INT16_MAX, rounding_margin
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer
@@ -32,8 +34,8 @@ class LanesCase(Case):
         node = Node("n", self.op, (self.ins[0].name,), (self.out.name,))
         graph = Graph("g", tensors, (node,), node.inputs, node.outputs)
         narrow = proof.LayerProof(0, 0, 0, 0, 0)
-        layer = conv2d_lanes(graph, node, self.op.to_c(self.ins, self.out), narrow)
-        return layer or self.op.to_c(self.ins, self.out)
+        plain = self.op.to_c(self.ins, self.out)
+        return conv2d_lanes.choose(Request(GENERIC, graph, node, plain, narrow)) or plain
 
 
 def random_case(
@@ -81,6 +83,11 @@ def case_of(graph: Graph) -> LanesCase:
     return LanesCase(op, (graph.tensors["x"],), graph.out(node), (extreme_inputs(graph),))
 
 
+def kernel_of(graph: Graph) -> str:
+    (step,) = compile_graph(graph).steps
+    return step.kernel.stem
+
+
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize(("dtype", "bits"), [("uint8", 8), ("int8", 8), ("uint8", 4), ("int8", 4)])
 @pytest.mark.parametrize("encoding", ["int8", "int4", "lut4", "apot4"])
@@ -89,7 +96,7 @@ def test_sums_that_reach_the_bound(encoding: str, dtype: str, bits: int, activat
     ((node, op),) = graph.linear_nodes()
     proved = proof.prove(graph)[node.name]
     assert proved.fits_int16
-    assert choose_kernel(graph, node, proved).stem == "conv2d_lanes"
+    assert kernel_of(graph) == "conv2d_lanes"
     sums = op.accumulate(extreme_inputs(graph).astype(np.float64), op.quantized.image() * 1.0)
     sums = sums + op.bias
     assert sums.max() + proved.margin == INT16_MAX
@@ -106,8 +113,7 @@ def test_beyond_the_bound_lanes_are_not_chosen_and_would_be_wrong(
     library: Path, tmp_path: Path
 ) -> None:
     graph = full_graph(over=1)
-    ((node, _),) = graph.linear_nodes()
-    assert choose_kernel(graph, node, proof.prove(graph)[node.name]).stem == "conv2d"
+    assert kernel_of(graph) == "conv2d"
     case = case_of(full_graph(over=2 * rounding_margin(7) + 2))
     (got,) = run_program([case], library, tmp_path)
     assert not np.array_equal(got.astype(np.int64), case.expected())
@@ -118,6 +124,6 @@ def test_a_single_pixel_stays_with_the_plain_kernel() -> None:
     ((node, _),) = graph.linear_nodes()
     one = replace(graph.tensors["y"], shape=(1, 1, 2))
     small = replace(graph, tensors={**graph.tensors, "y": one})
+    plain = node.op.to_c(small.ins(node), small.out(node))
     proved = proof.prove(graph)[node.name]
-    assert choose_kernel(small, node, proved).stem == "conv2d"
-    assert choose_kernel(graph, node, None).stem == "conv2d"
+    assert conv2d_lanes.choose(Request(GENERIC, small, node, plain, proved)) is None

@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.backends.sources import MODEL_SYMBOL, model_parts
-from tinyq.codegen import scheduled, with_aliases
+from tinyq.codegen import with_aliases
+from tinyq.cores import CORES, GENERIC
 from tinyq.emulators import RunError, RunRequest, RunResult, build, emulator
 from tinyq.graph import Graph
+from tinyq.kernels.program import Program, Target, compile_graph
 from tinyq.tensors import Tensor
 from tinyq.toolchain import Image, build_flags
 
@@ -26,13 +28,28 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class EmulatedBackend:
-    """A backend of ``tinyq.emulators`` by its name."""
+    """A backend of ``tinyq.emulators`` by its name.
+
+    Attributes:
+        target: kernels that it runs; by default those for its core, on this computer the portable
+            ones.
+    """
 
     name: str
+    target: Target | None = None
+
+    def program(self, graph: Graph) -> Program:
+        """The calls that it makes."""
+        return compile_graph(graph, self._target())
 
     def image(self, graph: Graph) -> Image:
         """The program around the model; cached."""
-        return build(emulator(self.name), model_parts(graph), MODEL_SYMBOL)
+        return build(emulator(self.name), model_parts(graph, self._target()), MODEL_SYMBOL)
+
+    def _target(self) -> Target:
+        if self.target is not None:
+            return self.target
+        return Target(CORES.get(self.name.partition("-")[2], GENERIC))
 
     def run(
         self, graph: Graph, codes: Mapping[str, Array], keep_all: bool = True
@@ -49,7 +66,7 @@ class EmulatedBackend:
         result = emulator(self.name).run(request)
         values = unpack_samples([graph.tensors[n] for n in graph.outputs], result.outputs)
         if keep_all:
-            values = {**unpack_trace(graph, result), **values}
+            values = {**unpack_trace(self.program(graph), result), **values}
         return with_aliases(graph, values) if keep_all else values
 
     def selftest(self, graph: Graph) -> int | None:
@@ -62,7 +79,12 @@ class EmulatedBackend:
         own = image.board.cpu_flags if image.board else ()
         machine = image.board.machine if image.board else "this computer"
         flags = (*own, *build_flags()["compile"])
-        built = {"compiler": image.compiler.version, "flags": " ".join(flags), "machine": machine}
+        built = {
+            "compiler": image.compiler.version,
+            "flags": " ".join(flags),
+            "machine": machine,
+            "kernels": self._target().core.name,
+        }
         version = emulator(self.name).version()
         return {**built, "emulator": version} if version else built
 
@@ -84,12 +106,12 @@ def unpack_samples(tensors: Sequence[Tensor], records: Sequence[bytes]) -> dict[
     return {t.name: _codes(t, part) for t, part in zip(tensors, parts, strict=True)}
 
 
-def unpack_trace(graph: Graph, result: RunResult) -> dict[str, Array]:
-    """Every layer's output of every sample: ``[N, *shape]`` by tensor name."""
+def unpack_trace(program: Program, result: RunResult) -> dict[str, Array]:
+    """Every call's output of every sample: ``[N, *shape]`` by tensor name."""
     values = {}
-    for index, node in enumerate(scheduled(graph)):
+    for index, step in enumerate(program.steps):
         records = [sample[index] for sample in result.trace]
-        values.update(unpack_samples([graph.out(node)], records))
+        values.update(unpack_samples([program.graph.tensors[step.output]], records))
     return values
 
 

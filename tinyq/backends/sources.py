@@ -8,6 +8,7 @@ from typing import Final
 
 from tinyq.files import write_tree
 from tinyq.graph import Graph
+from tinyq.kernels.program import Target
 from tinyq.project import render_model
 from tinyq.toolchain import Part, cache_dir, library_part
 
@@ -17,16 +18,16 @@ MODEL_NAME: Final = "net"
 MODEL_SYMBOL: Final = f"{MODEL_NAME}_model"
 
 
-def model_parts(graph: Graph) -> tuple[Part, ...]:
-    """The model and the kernel library as parts of a program.
+def model_parts(graph: Graph, target: Target | None = None) -> tuple[Part, ...]:
+    """The model and the kernel library as parts of a program; portable kernels by default.
 
     Raises:
         OutputError: the cache cannot be written.
     """
-    files = render_model(graph, MODEL_NAME)
+    files = render_model(graph, MODEL_NAME, None, target)
     text = "".join(f"{name}\0{content}\0" for name, content in sorted(files.items()))
     folder = cache_dir() / "models" / hashlib.sha256(text.encode()).hexdigest()[:24]
     write_tree(folder, files)
-    sources = tuple(folder / name for name in sorted(files) if name.endswith(".c"))
+    sources = tuple(folder / name for name in sorted(files) if name.endswith((".c", ".S")))
     header = folder / MODEL_NAME / "include"
     return Part("model", sources, private=(header,)), library_part()

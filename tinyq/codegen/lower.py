@@ -16,19 +16,18 @@ import numpy.typing as npt
 
 from tinyq import __version__
 from tinyq.archive import graph_hash
-from tinyq.codegen.kernels import choose_kernel
 from tinyq.codegen.ports import ports
-from tinyq.codegen.schedule import aliases, scheduled
+from tinyq.codegen.schedule import aliases
 from tinyq.codegen.text import COLUMNS, align_columns, comment, dimensions, table_rows
-from tinyq.codegen.vectors import layer_crcs, seed_of, vector_inputs
+from tinyq.codegen.vectors import seed_of, tensor_crcs, vector_inputs
 from tinyq.codegen.views import DescriptorView, LayerView, ModelView, TableView, VectorView
 from tinyq.encodings import ENCODINGS, Weights
-from tinyq.errors import GraphError, TinyqError, UnsupportedError
+from tinyq.errors import GraphError, UnsupportedError
 from tinyq.graph import Graph, Node
+from tinyq.kernels.program import Program, Step
 from tinyq.ops import LinearOp
 from tinyq.ops.clayer import CLayer, CStruct, CTable
 from tinyq.passes.plan_memory import MemoryPlan
-from tinyq.proof import LayerProof
 from tinyq.tensors import Tensor
 
 #: TQ_ABI of the kernel library that the generated code is written for
@@ -55,35 +54,32 @@ class _Pool:
 
 
 def lower_model(
-    graph: Graph,
-    plan: MemoryPlan,
-    proof: Mapping[str, LayerProof],
-    name: str,
-    vector: Mapping[str, npt.NDArray[Any]] | None,
+    program: Program, name: str, vector: Mapping[str, npt.NDArray[Any]] | None
 ) -> ModelView:
     """Everything that the templates of one model need.
 
     Raises:
-        UnsupportedError: an operator's parameters exceed what its kernel can do.
-        GraphError: the graph holds nothing to run, or is a float graph.
+        GraphError: the graph holds nothing to run.
     """
-    _check(graph, plan)
+    graph, plan = program.graph, program.plan
+    _check(program)
     places = _places(graph, plan)
-    kernels = {node.name: _kernel(graph, node, proof) for node in scheduled(graph)}
     inputs = vector_inputs(graph, vector)
     align = plan.align
     arena_bytes = _round_up(max(plan.arena_bytes, 1), align)
+    shown = [step.output for step in program.steps]
     return ModelView(
         name=name,
         macro=name.upper(),
         version=__version__,
         abi=ABI,
         sha256=graph_hash(graph),
-        summary=_summary(graph, plan, proof, kernels),
-        headers=tuple(sorted({f"tinyq/{kernel.stem}.h" for kernel in kernels.values()})),
+        core=program.target.core.name,
+        summary=_summary(program),
+        headers=tuple(sorted({f"tinyq/{step.kernel.stem}.h" for step in program.steps})),
         inputs=ports(graph, graph.inputs, places, f"{name.upper()}_INPUT"),
         outputs=ports(graph, graph.outputs, places, f"{name.upper()}_OUTPUT"),
-        layers=_layers(graph, kernels, places),
+        layers=_layers(program, places, name),
         arena_bytes=arena_bytes,
         arena_align=align,
         arena_words=arena_bytes // align,
@@ -91,7 +87,7 @@ def lower_model(
         state_bytes=plan.state_bytes,
         state_words=_round_up(plan.state_bytes, align) // align,
         vector=_vector(graph, inputs, stored=vector is not None),
-        crcs=_table(f"{name}_vector_crcs", CTable("crcs", layer_crcs(graph, inputs))),
+        crcs=_table(f"{name}_vector_crcs", CTable("crcs", tensor_crcs(graph, inputs, shown))),
     )
 
 
@@ -99,13 +95,11 @@ def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def _check(graph: Graph, plan: MemoryPlan) -> None:
-    if graph.is_float:
-        raise GraphError(f"model '{graph.name}' is not quantized yet: quantize it first")
-    if not scheduled(graph):
-        raise GraphError(f"model '{graph.name}' holds no layer that computes anything")
-    if plan.align not in _WORDS:
-        raise GraphError(f"arena alignment {plan.align} is not one of {list(_WORDS)}")
+def _check(program: Program) -> None:
+    if not program.steps:
+        raise GraphError(f"model '{program.graph.name}' holds no layer that computes anything")
+    if program.plan.align not in _WORDS:
+        raise GraphError(f"arena alignment {program.plan.align} is not one of {list(_WORDS)}")
 
 
 def _places(graph: Graph, plan: MemoryPlan) -> dict[str, str]:
@@ -122,50 +116,50 @@ def _places(graph: Graph, plan: MemoryPlan) -> dict[str, str]:
     return places
 
 
-def _kernel(graph: Graph, node: Node, proof: Mapping[str, LayerProof]) -> CLayer:
-    try:
-        return choose_kernel(graph, node, proof.get(node.name))
-    except TinyqError as error:
-        raise type(error)(f"layer '{node.label}': {error}") from error
-
-
 # --- layers --------------------------------------------------------------------------------------
 
 
-def _layers(
-    graph: Graph, kernels: Mapping[str, CLayer], places: Mapping[str, str]
-) -> tuple[LayerView, ...]:
+def _layers(program: Program, places: Mapping[str, str], name: str) -> tuple[LayerView, ...]:
     tables, descriptors = _Pool(), _Pool()
     return tuple(
-        _layer(graph, index, node, kernels[node.name], places, tables, descriptors)
-        for index, node in enumerate(scheduled(graph))
+        _layer(program, index, step, _addresses(program, step, places), tables, descriptors)
+        for index, step in enumerate(program.steps)
     )
 
 
+def _addresses(program: Program, step: Step, places: Mapping[str, str]) -> dict[str, str]:
+    """The places of tensors and, under the empty name, of the step's scratch memory."""
+    offset = program.plan.scratch.get(step.name)
+    return {**places, "": f"a + {offset}" if offset else "a"}
+
+
 def _layer(
-    graph: Graph,
+    program: Program,
     index: int,
-    node: Node,
-    kernel: CLayer,
+    step: Step,
     places: Mapping[str, str],
     tables: _Pool,
     descriptors: _Pool,
 ) -> LayerView:
     new: list[TableView] = []
-    fields = _name_tables(kernel.fields, node.name, tables, new)
+    kernel = step.kernel
+    fields = _name_tables(kernel.fields, step.name, tables, new)
     lines = _struct_lines(fields)
-    name, is_new = descriptors.name((kernel.stem, lines), f"{node.name}_layer")
-    inputs = [places[x] for x in node.inputs]
+    name, is_new = descriptors.name((kernel.stem, lines), f"{step.name}_layer")
+    inputs = [places[x] for x in step.inputs]
     sources = _pointer_array(inputs) if kernel.gathers else ", ".join(inputs)
-    output = places[node.output]
+    output = places[step.output]
+    arguments = [sources, output, *([places[""]] if kernel.scratch else [])]
     return LayerView(
         index,
-        _layer_comment(graph, index, node, kernel),
+        _layer_comment(program.graph, index, step),
         tuple(new),
         DescriptorView(name, f"tq_{kernel.stem}", lines) if is_new else None,
-        _call(f"tq_run_{kernel.stem}", f"&{name}", sources, output),
+        _call(f"tq_run_{kernel.stem}", f"&{name}", *arguments),
         output,
-        graph.out(node).size,
+        program.graph.tensors[step.output].size,
+        kernel.code if is_new else "",
+        kernel.assembly if is_new else "",
     )
 
 
@@ -180,10 +174,11 @@ def _call(function: str, *arguments: str) -> str:
     return f"{function}(\n{2 * _INDENT}" + f",\n{2 * _INDENT}".join(arguments) + ");"
 
 
-def _layer_comment(graph: Graph, index: int, node: Node, kernel: CLayer) -> str:
-    ins = " + ".join(_tensor_text(x) for x in graph.ins(node))
-    what = " ".join(filter(None, (kernel.stem, kernel.detail)))
-    return comment(f"{index}  {node.label}: {what}, {ins} to {_tensor_text(graph.out(node))}")
+def _layer_comment(graph: Graph, index: int, step: Step) -> str:
+    ins = " + ".join(_tensor_text(graph.tensors[name]) for name in step.inputs)
+    what = " ".join(filter(None, (step.kernel.stem, step.kernel.detail)))
+    output = _tensor_text(graph.tensors[step.output])
+    return comment(f"{index}  {step.label}: {what}, {ins} to {output}")
 
 
 def _tensor_text(t: Tensor) -> str:
@@ -230,29 +225,26 @@ def _struct_lines(fields: CStruct) -> tuple[str, ...]:
 # --- banner --------------------------------------------------------------------------------------
 
 
-def _summary(
-    graph: Graph,
-    plan: MemoryPlan,
-    proof: Mapping[str, LayerProof],
-    kernels: Mapping[str, CLayer],
-) -> tuple[str, ...]:
+def _summary(program: Program) -> tuple[str, ...]:
     """The banner's table: one row a layer."""
-    head = ("#", "layer", "kernel", "output", "weights", "bits", "bytes in the arena")
+    head = ("#", "layer", "kernel", "output", "weights", "bits", "scratch", "bytes in the arena")
     rows = [head]
-    for index, node in enumerate(scheduled(graph)):
-        weights, bits = _weights_of(node), proof.get(node.name)
+    for index, step in enumerate(program.steps):
+        weights, bits = _weights_of(step.nodes[0]), program.proof.get(step.name)
+        output = program.graph.tensors[step.output]
         rows.append(
             (
                 str(index),
-                comment(node.label),
-                _kernel_text(kernels[node.name], weights),
-                _tensor_text(graph.out(node)),
+                comment(step.label),
+                _kernel_text(step.kernel, weights),
+                _tensor_text(output),
                 str(_weight_bytes(weights)) if weights else "-",
                 str(bits.bits) if bits else "-",
-                _interval(graph.out(node), plan),
+                str(step.kernel.scratch or "-"),
+                _interval(output, program.plan),
             )
         )
-    return align_columns(rows, (0, 4, 5))
+    return align_columns(rows, (0, 4, 5, 6))
 
 
 def _weights_of(node: Node) -> Weights | None:

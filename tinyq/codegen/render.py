@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from tinyq.codegen.lower import lower_model
 from tinyq.codegen.names import check_model_name
-from tinyq.graph import Graph
-from tinyq.passes.plan_memory import MemoryPlan
-from tinyq.proof import LayerProof
+from tinyq.kernels.program import Program
 from tinyq.resources import templates_dir
 
 #: generated file to template; NAME stands for the model's name
@@ -41,22 +39,18 @@ class RenderOptions:
     vector: Mapping[str, npt.NDArray[Any]] | None = None
 
 
-def render(
-    graph: Graph, plan: MemoryPlan, proof: Mapping[str, LayerProof], options: RenderOptions
-) -> dict[str, str]:
+def render(program: Program, options: RenderOptions) -> dict[str, str]:
     """The files of one model's C library, by relative path.
 
     Args:
-        graph: a validated integer graph.
-        plan: where its tensors lie, from ``plan_memory``.
-        proof: accumulator bounds, from ``prove``; they go into the banner.
+        program: of a validated integer graph, from ``compile_graph``.
 
     Raises:
         InputError: the name cannot be used in C.
-        UnsupportedError: an operator exceeds what its kernel can do; the message names the layer.
+        GraphError: the graph computes nothing.
     """
     name = check_model_name(options.name)
-    model = lower_model(graph, plan, proof, name, options.vector)
+    model = lower_model(program, name, options.vector)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_dir()),
         undefined=jinja2.StrictUndefined,
@@ -65,7 +59,12 @@ def render(
         keep_trailing_newline=True,
         autoescape=False,  # the output is C and JSON, whose strings hold identifiers only
     )
-    return {
+    files = {
         path.replace("NAME", name): environment.get_template(template).render(m=model)
         for path, template in FILES.items()
+    }
+    return files | {
+        f"{name}/src/{name}_{layer.index}.S": layer.assembly
+        for layer in model.layers
+        if layer.assembly
     }

@@ -35,6 +35,8 @@ class LayerView:
         call: the statement.
         output: expression of the output's address.
         output_bytes: its size.
+        code: C text that the descriptor needs.
+        assembly: text of the layer's own assembly source.
     """
 
     index: int
@@ -44,6 +46,8 @@ class LayerView:
     call: str
     output: str
     output_bytes: int
+    code: str
+    assembly: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class ModelView:
     version: str
     abi: int
     sha256: str
+    core: str
     summary: tuple[str, ...]
     headers: tuple[str, ...]
     inputs: tuple[PortView, ...]

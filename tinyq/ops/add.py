@@ -29,6 +29,7 @@ class Add(Op):
     """Sum of two tensors of one shape, with a fused activation."""
 
     stem = "add"
+    in_place = (0, 1)
     arity = 2
 
     activation: str = "linear"

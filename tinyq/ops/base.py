@@ -48,6 +48,8 @@ class Op(abc.ABC):
     #: output also shares dtype and bits
     keeps_type: ClassVar[bool] = False
     arity: ClassVar[int | None] = 1
+    #: positions of the inputs that the output may replace element by element
+    in_place: ClassVar[tuple[int, ...]] = ()
 
     @abc.abstractmethod
     def infer_shape(self, shapes: Sequence[Shape]) -> Shape:

@@ -31,7 +31,7 @@ class CTable:
 
     Attributes:
         suffix: last word of its C name, unlike those of the layer's other tables.
-        values: one-dimensional, int8, uint8, int32 or uint32.
+        values: one-dimensional, int8, uint8, int16, uint16, int32 or uint32.
     """
 
     suffix: str
@@ -56,18 +56,32 @@ CStruct = Mapping[str, Any]
 class CLayer:
     """One call of the kernel library.
 
+    The call is ``tq_run_<stem>(&descriptor, input..., output)``, with the scratch memory as one
+    more argument at the end where the kernel needs any.
+
     Attributes:
         stem: the function is ``tq_run_<stem>``, the struct ``tq_<stem>``, the header
             ``tinyq/<stem>.h``.
         fields: of the descriptor.
         detail: a few words for comments, such as the kernel's size.
         gathers: the function takes one array of input pointers.
+        scratch: bytes that the call may write, aligned to 4; undefined before and after.
+        in_place: positions of the inputs that the output may overlay exactly.
+        fuses: the kernel computes the following addition too: its inputs are the layer's and the
+            addition's other one, its output is the addition's.
+        code: C text that the descriptor refers to, written into the model's source before it.
+        assembly: text of an assembly source that the model's library holds for this layer alone.
     """
 
     stem: str
     fields: CStruct
     detail: str = ""
     gathers: bool = False
+    scratch: int = 0
+    in_place: tuple[int, ...] = ()
+    fuses: bool = False
+    code: str = ""
+    assembly: str = ""
 
 
 def shape_fields(shape: Shape) -> CStruct:

@@ -20,6 +20,7 @@ class Relu(Op):
     """ReLU or ReLU6 standing alone."""
 
     stem = "relu"
+    in_place = (0,)
     keeps_exponent = True
 
     activation: str = "relu"

@@ -3,7 +3,8 @@
 
 Tensors that share bytes form a *buffer*: a reshape and its input, an addition or a clamp and an
 input that dies there.  Buffers that live at different times may overlap.  Inputs live in the arena
-too and are destroyed by an inference; outputs live until its end.
+too and are destroyed by an inference; outputs live until its end; a kernel's scratch memory is a
+buffer of its step.
 
 The offsets come from first-fit over several orders, the smallest arena wins; for the sizes that
 occur the result mostly meets the lower bound, the largest sum of bytes alive at one time.
@@ -13,25 +14,44 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from tinyq.graph import Graph, Node
-from tinyq.ops import Add, Relu, Reshape
+from tinyq.graph import Graph
+from tinyq.ops import Reshape
 
 ALIGNMENT: Final = 4
-#: operators whose output may replace an input element by element
-IN_PLACE: Final = (Add, Relu)
+
+
+@dataclass(frozen=True)
+class MemoryStep:
+    """What one step reads and writes.
+
+    Attributes:
+        name: unique.
+        inputs, output: tensors.
+        in_place: positions of the inputs that the output may overlay.
+        scratch: bytes that the step needs besides.
+        alias: the output is the input under another name.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    in_place: tuple[int, ...] = ()
+    scratch: int = 0
+    alias: bool = False
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes that one or more tensors share from step ``first`` to step ``last``, inclusive."""
+    """Bytes from step ``first`` to step ``last``, inclusive: of tensors, or a step's scratch."""
 
     tensors: tuple[str, ...]
     size: int
     first: int
     last: int
+    scratch: str | None = None
 
     def meets(self, other: Buffer) -> bool:
         """True when both are alive at one time."""
@@ -48,6 +68,7 @@ class MemoryPlan:
         state_offsets: byte offset of every state tensor in the state area.
         state_bytes: size of the state area.
         lower_bound: bytes alive at the worst step: no plan can do with less.
+        scratch: byte offset of every step's scratch memory, by the step's name.
     """
 
     arena_bytes: int
@@ -56,11 +77,21 @@ class MemoryPlan:
     state_offsets: Mapping[str, int]
     state_bytes: int
     align: int = ALIGNMENT
+    scratch: Mapping[str, int] = field(default_factory=dict)
 
 
-def plan_memory(graph: Graph) -> MemoryPlan:
-    """Place every tensor of an integer graph."""
-    buffers = find_buffers(graph)
+def portable_steps(graph: Graph) -> tuple[MemoryStep, ...]:
+    """One step a node: what the portable kernels need."""
+    return tuple(
+        MemoryStep(n.name, n.inputs, n.output, n.op.in_place, alias=isinstance(n.op, Reshape))
+        for n in graph.nodes
+    )
+
+
+def plan_memory(graph: Graph, steps: Sequence[MemoryStep] | None = None) -> MemoryPlan:
+    """Place every tensor that the steps read or write; without ``steps`` one step a node."""
+    steps = portable_steps(graph) if steps is None else steps
+    buffers = find_buffers(graph, steps)
     placements = [_first_fit(order) for order in _orders(buffers)]
     best = min(placements, key=lambda p: _extent(p.items()))
     offsets = {name: offset for buffer, offset in best.items() for name in buffer.tensors}
@@ -69,49 +100,57 @@ def plan_memory(graph: Graph) -> MemoryPlan:
     return MemoryPlan(
         _extent(best.items()),
         offsets,
-        _lower_bound(buffers, len(graph.nodes)),
+        _lower_bound(buffers, len(steps)),
         {t.name: start for t, start in zip(states, starts, strict=False)},
         starts[-1],
+        scratch={b.scratch: offset for b, offset in best.items() if b.scratch is not None},
     )
 
 
-def find_buffers(graph: Graph) -> tuple[Buffer, ...]:
+def find_buffers(graph: Graph, steps: Sequence[MemoryStep] | None = None) -> tuple[Buffer, ...]:
     """Lifetimes of all tensors but states, with aliases and in-place results merged."""
-    end = len(graph.nodes)
+    steps = portable_steps(graph) if steps is None else steps
     first = dict.fromkeys(graph.inputs, -1)
     last = dict.fromkeys(graph.inputs, -1)
-    for step, node in enumerate(graph.nodes):
-        first[node.output] = last[node.output] = step
-        for name in node.inputs:
-            last[name] = step
-    last.update(dict.fromkeys(graph.outputs, end))
+    for index, step in enumerate(steps):
+        first[step.output] = last[step.output] = index
+        for name in step.inputs:
+            last[name] = index
+    last.update(dict.fromkeys(graph.outputs, len(steps)))
     groups: dict[str, list[str]] = {n: [n] for n in first if not graph.tensors[n].state}
-    for step, node in enumerate(graph.nodes):
-        source = _shares_with(graph, node, step, groups, last)
+    for index, step in enumerate(steps):
+        source = _shares_with(step, index, groups, last)
         if source is not None:
-            merged = groups[source] + groups[node.output]
+            merged = groups[source] + groups[step.output]
             groups.update(dict.fromkeys(merged, merged))
     unique = {id(group): group for group in groups.values()}
-    return tuple(_buffer(graph, group, first, last) for group in unique.values())
+    scratch = (
+        Buffer((), _align(step.scratch), index, index, step.name)
+        for index, step in enumerate(steps)
+        if step.scratch
+    )
+    return (*(_buffer(graph, group, first, last) for group in unique.values()), *scratch)
 
 
 def _shares_with(
-    graph: Graph,
-    node: Node,
-    step: int,
+    step: MemoryStep,
+    index: int,
     groups: Mapping[str, Sequence[str]],
     last: Mapping[str, int],
 ) -> str | None:
     """The input whose bytes the output takes over, if any."""
-    if node.output not in groups:
+    if step.output not in groups:
         return None
-    candidates = [name for name in node.inputs if name in groups]
-    if isinstance(node.op, Reshape):
-        return candidates[0] if candidates else None
-    if not isinstance(node.op, IN_PLACE):
-        return None
-    dying = [n for n in candidates if max(last[other] for other in groups[n]) == step]
-    return dying[0] if dying else None
+    if step.alias:
+        return next((name for name in step.inputs if name in groups), None)
+    candidates = [step.inputs[i] for i in step.in_place if step.inputs[i] in groups]
+    dying = [n for n in candidates if max(last[other] for other in groups[n]) == index]
+    return next((n for n in dying if _only_in_place(step, groups[n])), None)
+
+
+def _only_in_place(step: MemoryStep, group: Sequence[str]) -> bool:
+    """The step reads the bytes of ``group`` through inputs that allow to overwrite them only."""
+    return all(i in step.in_place for i, name in enumerate(step.inputs) if name in group)
 
 
 def _buffer(

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which kernel runs a layer: the operator's own, or a faster one that core and proof admit.
+
+A kernel is one file here, ``<stem>.py``, whose ``choose`` answers a ``Request`` with its C form, or
+with ``None`` where it does not apply; ``tinyq/<stem>.h`` and ``src/<stem>.c`` in C; one test.
+The first of ``KERNELS`` that answers is taken.  What the portable kernels cannot do, none can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tinyq.errors import InputError
+from tinyq.kernels import conv2d_lanes
+from tinyq.kernels.request import Choice, Request
+from tinyq.ops.clayer import CLayer
+
+__all__ = ["KERNELS", "Request", "choose_kernel"]
+
+#: by stem, the best first
+KERNELS: Final[Mapping[str, Choice]] = {
+    "conv2d_lanes": conv2d_lanes.choose,
+}
+
+
+def choose_kernel(request: Request, wanted: str | None = None) -> CLayer:
+    """The kernel of a layer.
+
+    Args:
+        wanted: stem of the kernel that it must be; ``None``: the best.
+
+    Raises:
+        InputError: the kernel wanted does not apply.
+    """
+    if wanted == request.plain.stem:
+        return request.plain
+    choices = KERNELS.values() if wanted is None else [KERNELS[k] for k in KERNELS if k == wanted]
+    found = (choose(request) for choose in choices)
+    best = next((layer for layer in found if layer is not None), None)
+    if best is None and wanted is not None:
+        raise InputError(
+            f"kernel '{wanted}' does not apply on {request.core.name}; "
+            f"choose '{request.plain.stem}' or leave it out"
+        )
+    return request.plain if best is None else best
