@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Sets up everything that `make demo` and `make test` need:
-# the compiler for the host, the compiler and emulator for Cortex-M, a virtual environment.
+# the compiler for the host, compilers and emulators for Cortex-M and RISC-V, a virtual environment.
 # Usage: setup.sh VENV      (PYTHON names the interpreter, python3 by default)
 set -eu
 
@@ -20,6 +20,8 @@ need g++ g++
 need git git
 need arm-none-eabi-gcc gcc-arm-none-eabi libnewlib-arm-none-eabi
 need qemu-system-arm qemu-system-arm
+need riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
+need qemu-system-riscv32 qemu-system-misc
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 
 if [ -n "$packages" ]; then

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
+from tinyq.boards import core_boards
 from tinyq.emulators import BACKENDS
 from tinyq.errors import ToolMissing
-from tinyq.toolchain import arm_compiler
+from tinyq.toolchain import cross_compiler
 
 
 def skip_unless_available(name: str) -> None:
@@ -15,6 +16,6 @@ def skip_unless_available(name: str) -> None:
     try:
         BACKENDS[name]().require()
         if name != "host":
-            arm_compiler()
+            cross_compiler(core_boards()[name.partition("-")[2]].family)
     except ToolMissing as error:
         pytest.skip(str(error))

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tinyq.cores import CORES
 from tinyq.errors import InputError
 from tinyq.resources import firmware_dir
 
@@ -37,8 +38,9 @@ class Board:
 
     Attributes:
         id: the JSON file's stem, PlatformIO's name of the board.
-        core: ``m0`` ... ``m55``: what the code is compiled for.
+        core: of ``tinyq.cores.CORES``: what the code is compiled for.
         machine: QEMU's machine, which may hold a later core than ``core``.
+        machine_options: what QEMU has to be told besides.
         clock_hertz: rate of the counter at ``clock_base`` that the harness reads (QEMU gives it a
             rate of its own, which need not be the core's).
         stack_bytes: RAM that the linker keeps free for the stack.
@@ -59,6 +61,12 @@ class Board:
     stack_bytes: int
     default: bool
     larger: str | None
+    machine_options: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """``arm`` or ``riscv``: which compiler and which emulator."""
+        return "riscv" if self.instruction_set.startswith("rv") else "arm"
 
 
 def platform_dir() -> Path:
@@ -89,6 +97,7 @@ def _parse(name: str, data: Mapping[str, Any]) -> Board:
         stack_bytes=own["stack_bytes"],
         default=own["default"],
         larger=own.get("larger"),
+        machine_options=tuple(own.get("machine_options", ())),
     )
 
 
@@ -101,9 +110,9 @@ def boards() -> Mapping[str, Board]:
 
 @cache
 def core_boards() -> Mapping[str, Board]:
-    """The board that stands for each core: ``{"m0": ..., "m55": ...}``, smallest core first."""
-    chosen = [board for board in boards().values() if board.default]
-    return {board.core: board for board in sorted(chosen, key=lambda b: int(b.core[1:]))}
+    """The board that stands for each core, by core, in the order of ``CORES``."""
+    chosen = {board.core: board for board in boards().values() if board.default}
+    return {core: chosen[core] for core in CORES if core in chosen}
 
 
 def board_of(core: str) -> Board:

@@ -22,12 +22,16 @@ class Core:
         thumb2: it has the 32-bit instructions of ARMv7-M, among them multiply-accumulate.
         dsp: it multiplies two pairs of 16-bit numbers at once (SMLAD) and saturates (SSAT, USAT).
         mve: it has vectors of 128 bits (Helium).
+        riscv: its instructions are RISC-V's, not Arm's.
+        multiplier: it has an instruction that multiplies; without, libgcc adds and shifts.
     """
 
     name: str
     thumb2: bool = False
     dsp: bool = False
     mve: bool = False
+    riscv: bool = False
+    multiplier: bool = True
 
 
 GENERIC: Final = Core("generic")
@@ -41,6 +45,7 @@ CORES: Final[Mapping[str, Core]] = {
         Core("m7", thumb2=True, dsp=True),
         Core("m33", thumb2=True, dsp=True),
         Core("m55", thumb2=True, dsp=True, mve=True),
+        Core("rv32ec", riscv=True, multiplier=False),
     )
 }
 

@@ -8,8 +8,8 @@ from). Flash is everything that is programmed, the start values of .data include
 Instructions: emulators execute what the real core would fault on (QEMU 7.2 runs SMLAD on a
 Cortex-M3), and small cores' code may run on a larger core's machine, so the image itself is
 examined. ARMv6-M is decided from the encodings (ARMv6-M Architecture Reference Manual, A5.2 and
-A5.3), ARMv7-M from capstone's mnemonics: no DSP extension, no floating point. Richer cores are not
-examined.
+A5.3), ARMv7-M from capstone's mnemonics: no DSP extension, no floating point; RV32EC from the
+encodings too (tinyq/rv32e.py). Richer cores are not examined.
 """
 
 from __future__ import annotations
@@ -21,10 +21,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from capstone import CS_ARCH_ARM, CS_MODE_MCLASS, CS_MODE_THUMB, Cs
+from capstone import (
+    CS_ARCH_ARM,
+    CS_ARCH_RISCV,
+    CS_MODE_MCLASS,
+    CS_MODE_RISCV32,
+    CS_MODE_RISCVC,
+    CS_MODE_THUMB,
+    Cs,
+)
 from elftools.elf.elffile import ELFFile
 
 FLASH_SECTIONS = frozenset({".vectors", ".text", ".rodata", ".ARM.exidx", ".data"})
+from tinyq import rv32e
+
 RAM_SECTIONS = frozenset({".data", ".bss"})
 RUNTIME = "runtime"
 
@@ -167,18 +177,18 @@ def is_wide(halfword: int) -> bool:
 
 
 def _code_ranges(elf: ELFFile) -> Iterator[tuple[int, bytes]]:
-    """(address, bytes) of the stretches of code; the mapping symbols $t and $d tell code from data
-    (ELF for the Arm Architecture, 5.5.5)."""
+    """(address, bytes) of the stretches of code; the mapping symbols $t (RISC-V: $x) and $d tell
+    code from data (ELF for the Arm Architecture, 5.5.5; RISC-V ELF psABI, Mapping Symbol)."""
     marks: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for symbol in elf.get_section_by_name(".symtab").iter_symbols():
-        if re.match(r"\$[td](\.|$)", symbol.name) and isinstance(symbol["st_shndx"], int):
+        if re.match(r"\$[tdx](\.|rv|$)", symbol.name) and isinstance(symbol["st_shndx"], int):
             marks[symbol["st_shndx"]].append((int(symbol["st_value"]), symbol.name[:2]))
     for index, found in marks.items():
         section = elf.get_section(index)
         start, data = int(section["sh_addr"]), section.data()
         ordered = [*sorted(found), (start + len(data), "$d")]
         for (address, kind), (end, _) in pairwise(ordered):
-            if kind == "$t" and end > address and section["sh_flags"] & 4:  # SHF_EXECINSTR
+            if kind != "$d" and end > address and section["sh_flags"] & 4:  # SHF_EXECINSTR
                 yield address, data[address - start : end - start]
 
 
@@ -246,19 +256,37 @@ def _foreign_to_armv7m(address: int, data: bytes, disassembler: Cs) -> list[Inst
     return found
 
 
-_CHECKS = {"armv6-m": _foreign_to_armv6m, "armv7-m": _foreign_to_armv7m}
+def _foreign_to_rv32ec(address: int, data: bytes, disassembler: Cs) -> list[Instruction]:
+    found, offset = [], 0
+    while offset + 2 <= len(data):
+        size = rv32e.length(int.from_bytes(data[offset : offset + 2], "little"))
+        raw = data[offset : offset + size]
+        if not rv32e.has(int.from_bytes(raw, "little")):
+            text = next((f"{i[2]} {i[3]}" for i in disassembler.disasm_lite(raw, 0, 1)), raw.hex())
+            found.append(Instruction(address + offset, text))
+        offset += size
+    return found
+
+
+_ARM = (CS_ARCH_ARM, CS_MODE_THUMB | CS_MODE_MCLASS)
+_RISCV = (CS_ARCH_RISCV, CS_MODE_RISCV32 | CS_MODE_RISCVC)
+_CHECKS = {
+    "armv6-m": (_foreign_to_armv6m, _ARM),
+    "armv7-m": (_foreign_to_armv7m, _ARM),
+    "rv32ec": (_foreign_to_rv32ec, _RISCV),
+}
 
 
 def foreign_instructions(image: Path, instruction_set: str) -> Sequence[Instruction]:
     """Instructions of an image that the architecture does not have, in address order.
 
     Args:
-        instruction_set: ``armv6-m`` or ``armv7-m``; nothing is foreign to any other.
+        instruction_set: ``armv6-m``, ``armv7-m`` or ``rv32ec``; nothing is foreign to any other.
     """
-    check = _CHECKS.get(instruction_set)
-    if check is None:
+    if instruction_set not in _CHECKS:
         return ()
-    disassembler = Cs(CS_ARCH_ARM, CS_MODE_THUMB | CS_MODE_MCLASS)
+    check, machine = _CHECKS[instruction_set]
+    disassembler = Cs(*machine)
     with image.open("rb") as stream:
         ranges = sorted(_code_ranges(ELFFile(stream)))
     return [found for address, data in ranges for found in check(address, data, disassembler)]

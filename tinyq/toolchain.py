@@ -32,11 +32,36 @@ from tinyq.elf import foreign_instructions
 from tinyq.errors import OutputError, TinyqError, ToolMissing
 from tinyq.resources import firmware_dir
 
-ARM_GCC = "arm-none-eabi-gcc"
-_INSTALL_ARM = (
-    f"{ARM_GCC} is not on PATH: install it (Debian, Ubuntu: apt install gcc-arm-none-eabi "
-    "libnewlib-arm-none-eabi; macOS: brew install --cask gcc-arm-embedded)"
-)
+
+@dataclass(frozen=True)
+class Family:
+    """The cores that one cross compiler serves.
+
+    Attributes:
+        gcc: its command.
+        hint: how to install it.
+        headers: folder under the platform's start-up code with headers of the C library, where the
+            compiler comes without one.
+    """
+
+    gcc: str
+    hint: str
+    headers: str | None = None
+
+
+FAMILIES: Mapping[str, Family] = {
+    "arm": Family(
+        "arm-none-eabi-gcc",
+        "Debian, Ubuntu: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi; "
+        "macOS: brew install --cask gcc-arm-embedded",
+    ),
+    "riscv": Family(
+        "riscv64-unknown-elf-gcc",
+        "Debian, Ubuntu: apt install gcc-riscv64-unknown-elf; "
+        "macOS: brew install riscv64-elf-gcc, and a link to it of this name",
+        "riscv",
+    ),
+}
 _INSTALL_HOST = (
     "no C compiler on PATH: install one (Debian, Ubuntu: apt install gcc; macOS: xcode-select "
     "--install) or name it in the environment variable CC"
@@ -119,16 +144,22 @@ def host_compiler() -> Compiler:
     raise ToolMissing(_INSTALL_HOST)
 
 
-def arm_compiler() -> Compiler:
-    """arm-none-eabi-gcc.
+def cross_compiler(family: str) -> Compiler:
+    """The compiler of a family of cores, see ``Board.family``.
 
     Raises:
         ToolMissing: it is not on PATH.
     """
-    path = shutil.which(ARM_GCC)
+    gcc, hint = FAMILIES[family].gcc, FAMILIES[family].hint
+    path = shutil.which(gcc)
     if path is None:
-        raise ToolMissing(_INSTALL_ARM)
+        raise ToolMissing(f"{gcc} is not on PATH: install it ({hint})")
     return _compiler(path)
+
+
+def arm_compiler() -> Compiler:
+    """arm-none-eabi-gcc; ToolMissing where it is not on PATH."""
+    return cross_compiler("arm")
 
 
 def cache_dir() -> Path:
@@ -141,7 +172,7 @@ def cache_dir() -> Path:
 
 @cache
 def build_flags() -> Mapping[str, tuple[str, ...]]:
-    """The platform's flags: ``compile``, ``warnings``, ``link``."""
+    """The platform's flags: ``compile``, ``warnings``, ``link``, ``link_<family>``."""
     data = json.loads((platform_dir() / "flags.json").read_text())
     return {key: tuple(value) for key, value in data.items()}
 
@@ -170,9 +201,10 @@ def harness_part(symbol: str) -> Part:
     return Part("harness", (firmware_dir() / "src" / "main.c",), (), (f"TQ_MODEL={symbol}",))
 
 
-def start_part() -> Part:
-    """Start-up code of the emulated boards."""
-    return Part("harness", _sources(platform_dir() / "start"))
+def start_part(board: Board) -> Part:
+    """Start-up code of an emulated board."""
+    folder, headers = platform_dir() / "start", FAMILIES[board.family].headers
+    return Part("harness", _sources(folder), (folder / headers,) if headers else ())
 
 
 # --- compiling -----------------------------------------------------------------------------------
@@ -309,18 +341,18 @@ def build_program(parts: Sequence[Part], board: Board, *, optimize: str = "-O2")
     """An image of ``parts`` (one of them has ``main``) and start-up code for exactly this board.
 
     Raises:
-        ToolMissing: no arm-none-eabi-gcc.
+        ToolMissing: no compiler for the board's family.
         BuildError: the sources do not compile, or the program does not fit, or the compiler emitted
             an instruction that the core does not have.
     """
-    compiler = arm_compiler()
+    compiler = cross_compiler(board.family)
     flags = build_flags()
     defines = [f"-D{define}" for define in board.defines]
     compile_flags = [*board.cpu_flags, *flags["compile"], *flags["warnings"], optimize, *defines]
-    units = _units([*parts, start_part()], compiler, compile_flags)
+    units = _units([*parts, start_part(board)], compiler, compile_flags)
     script = platform_dir() / "start" / "link.ld"
     link_flags = [*board.cpu_flags, *flags["link"], *_memory_flags(board), f"-T{script}"]
-    link_flags.append("-Wl,-Map=$MAP")
+    link_flags += [*flags[f"link_{board.family}"], "-Wl,-Map=$MAP"]
     path = _link(units, compiler, link_flags, "firmware.elf", script.read_text())
     _require_instructions(path, board)
     return _image(path, board, compiler, units)
@@ -330,10 +362,10 @@ def _require_instructions(path: Path, board: Board) -> None:
     """Emulators run instructions that the core lacks without a word: look at the image instead."""
     foreign = foreign_instructions(path, board.instruction_set)
     if foreign:
-        first = foreign[0]
+        first, gcc = foreign[0], FAMILIES[board.family].gcc
         raise BuildError(
             f"{len(foreign)} instructions that {board.instruction_set} does not have, the first is "
-            f"'{first.text}' at 0x{first.address:08x}: use another version of {ARM_GCC}"
+            f"'{first.text}' at 0x{first.address:08x}: use another version of {gcc}"
         )
 
 
@@ -348,7 +380,7 @@ def build_image(
     Args:
         model: the model's parts and the kernel library's.
         symbol: its ``tq_model``, e.g. ``net_model``.
-        core: ``m0`` ... ``m55``.
+        core: of ``tinyq.cores.CORES``.
         larger: False: refuse instead.
 
     Raises:

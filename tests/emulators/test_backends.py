@@ -9,7 +9,7 @@ from doubles import double, layers, packed, samples
 from tinyq.emulators import BACKENDS, RunError, RunRequest, RunResult, RunTimeout, build, emulator
 from tinyq.errors import EmulatorMissing, InputError
 
-UNDEFINED = 'DOUBLE_BREAK=__asm__ volatile(".inst.n 0xde00")'
+UNDEFINED = "DOUBLE_BREAK=__asm__ volatile(DOUBLE_UNDEFINED)"
 WILD_STORE = "DOUBLE_BREAK=*(volatile int *)0x90000000 = 1"
 ENDLESS = "DOUBLE_BREAK=for (;;) {}"
 
@@ -75,14 +75,18 @@ def test_input_left_over_is_reported(backend: str) -> None:
 
 
 def test_undefined_instruction_is_a_fault(emulated: str) -> None:
-    with pytest.raises(RunError, match=r"fault 3 \(HardFault\)|Invalid instruction"):
+    with pytest.raises(
+        RunError, match=r"fault 3 \(HardFault\)|Invalid instruction|illegal instruction"
+    ):
         run(emulated, (UNDEFINED,), selftest=True)
 
 
-@pytest.mark.parametrize("name", ["qemu-m0", "qemu-m4", "unicorn-m0", "unicorn-m4"])
+@pytest.mark.parametrize("name", ["qemu-m0", "qemu-m4", "qemu-rv32ec", "unicorn-m0", "unicorn-m4"])
 def test_wild_store_is_a_fault(name: str) -> None:
     skip_unless(name)
-    with pytest.raises(RunError, match=r"fault 3 \(HardFault\)|Invalid memory write"):
+    with pytest.raises(
+        RunError, match=r"fault 3 \(HardFault\)|Invalid memory write|store access fault"
+    ):
         run(name, (WILD_STORE,), selftest=True)
 
 
@@ -147,6 +151,8 @@ def test_missing_qemu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EmulatorMissing, match="apt install qemu-system-arm"):
         emulator("qemu-m4")
+    with pytest.raises(EmulatorMissing, match="apt install qemu-system-misc"):
+        emulator("qemu-rv32ec")
 
 
 def test_missing_unicorn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

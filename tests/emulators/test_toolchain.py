@@ -39,7 +39,7 @@ def source(folder: Path, text: str) -> Part:
 
 
 def test_every_core_has_one_board() -> None:
-    assert list(core_boards()) == ["m0", "m3", "m4", "m7", "m33", "m55"]
+    assert list(core_boards()) == ["m0", "m3", "m4", "m7", "m33", "m55", "rv32ec"]
     assert {board.core for board in boards().values()} == set(core_boards())
 
 
@@ -136,6 +136,8 @@ def test_missing_compilers_say_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(ToolMissing, match="apt install gcc-arm-none-eabi"):
         build_image(double(), "double_model", "m4")
+    with pytest.raises(ToolMissing, match="apt install gcc-riscv64-unknown-elf"):
+        build_image(double(), "double_model", "rv32ec")
     with pytest.raises(ToolMissing, match="no C compiler on PATH"):
         build_host_image(double(), "double_model")
 
@@ -177,8 +179,32 @@ IN_M3 = (
 )
 
 
+NOT_IN_RV32EC = {
+    "mul a0, a1, a2": 0x02C58533,
+    "divu a0, a1, a2": 0x02C5D533,
+    "add a6, a1, a2": 0x00C58833,
+    "add a0, a1, a6": 0x01058533,
+    "lw a0, 0(t3)": 0x000E2503,
+    "c.add a0, a6": 0x9542,
+    "c.li a7, 1": 0x4885,
+    "lr.w a0, (a1)": 0x1005A52F,
+    "flw fa0, 0(a0)": 0x00052507,
+    "c.flwsp fa0, 0(sp)": 0x6502,
+    "ld a0, 0(a1)": 0x0005B503,
+    "c.subw a0, a1": 0x9D0D,
+    "andn a0, a1, a2": 0x40C5F533,
+}
+IN_RV32EC = (
+    "add a0,a1,a2; sub a0,a1,a2; sra a5,a4,a3; slli t0,t1,31; c.srai a0,31; c.andi a0,-1; lui a5,5;"
+    "auipc a5,5; lbu a0,-1(sp); sh a5,2(sp); c.lwsp ra,4(sp); c.swsp a5,4(sp); bltu a0,a1,.; c.nop;"
+    "jal .; jalr a0; c.mv a5,t2; c.ebreak; ecall; fence; c.addi16sp sp,-64; c.lui a5,1; c.j .; "
+    "c.beqz a0,.; sltiu a0,a1,5; c.addi4spn a0,sp,4; c.lw a0,0(a1); c.sw a0,0(a1); c.slli a5,31"
+)
+
+
 def with_instructions(core: str, text: str) -> None:
-    inserted = f'DOUBLE_BREAK=__asm__ volatile(".syntax unified; b 1f; {text}; 1:" ::: "memory")'
+    first = "j 1f" if core == "rv32ec" else ".syntax unified; b 1f"
+    inserted = f'DOUBLE_BREAK=__asm__ volatile("{first}; {text}; 1:" ::: "memory")'
     build_image(double(inserted), "double_model", core)
 
 
@@ -199,7 +225,16 @@ def test_instruction_that_an_m3_lacks_is_found(text: str) -> None:
         with_instructions("m3", word(NOT_IN_M3[text]))
 
 
+@pytest.mark.parametrize("text", NOT_IN_RV32EC)
+def test_instruction_that_an_rv32ec_lacks_is_found(text: str) -> None:
+    skip_unless_available("qemu-rv32ec")
+    with pytest.raises(BuildError, match="1 instructions that rv32ec does not have"):
+        with_instructions("rv32ec", f".insn 0x{NOT_IN_RV32EC[text]:x}")
+
+
 def test_instructions_that_the_cores_have_pass() -> None:
+    skip_unless_available("qemu-rv32ec")
+    with_instructions("rv32ec", IN_RV32EC)
     with_instructions("m0", IN_BOTH)
     with_instructions("m3", IN_BOTH)
     with_instructions("m3", IN_M3)

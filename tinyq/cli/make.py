@@ -187,7 +187,7 @@ def export(
         str, typer.Option("--format", metavar="c|platformio|tflite", help="What to write.")
     ] = "c",
     core: Annotated[
-        str, typer.Option(metavar="CORE", help="generic, m0, m3, m4, m7, m33 or m55.")
+        str, typer.Option(metavar="CORE", help="generic, m0, m3, m4, m7, m33, m55 or rv32ec.")
     ] = "generic",
     compressed: Annotated[
         bool, typer.Option("--compressed", help="tflite: store 4-bit weights for TFLM's DECODE.")

@@ -22,7 +22,22 @@ SELFTEST, TRACE, PROFILE = 1, 2, 4
 ICOUNT_SHIFT = 8
 FILES = ("cmd", "in", "out", "trace", "profile", "report")
 
-_FAULTS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault"}
+#: Arm's exceptions, and 16 + cause of RISC-V's traps
+_FAULTS = {
+    2: "NMI",
+    3: "HardFault",
+    4: "MemManage",
+    5: "BusFault",
+    6: "UsageFault",
+    16: "instruction address misaligned",
+    17: "instruction access fault",
+    18: "illegal instruction",
+    19: "breakpoint",
+    20: "load address misaligned",
+    21: "load access fault",
+    22: "store address misaligned",
+    23: "store access fault",
+}
 _CODES = {
     2: "the harness could not read or write its files",
     3: "the model's init failed",

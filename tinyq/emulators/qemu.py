@@ -14,13 +14,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from tinyq.boards import Board
+from tinyq.boards import Board, board_of
 from tinyq.emulators import protocol
 from tinyq.emulators.base import RunError, RunRequest, RunResult, RunTimeout
 from tinyq.errors import EmulatorMissing, InputError
 
-QEMU = "qemu-system-arm"
+#: family of cores to program and Debian's package
+QEMU: Final = {
+    "arm": ("qemu-system-arm", "qemu-system-arm"),
+    "riscv": ("qemu-system-riscv32", "qemu-system-misc"),
+}
 
 
 def qemu_command(board: Board, image: Path, *, icount: bool) -> tuple[str, ...]:
@@ -28,7 +33,8 @@ def qemu_command(board: Board, image: Path, *, icount: bool) -> tuple[str, ...]:
     silent = ("-display", "none", "-monitor", "none", "-serial", "none", "-no-reboot")
     semihosting = ("-semihosting-config", "enable=on,target=native")
     counting = ("-icount", f"shift={protocol.ICOUNT_SHIFT}") if icount else ()
-    return (QEMU, "-M", board.machine, *silent, *semihosting, *counting, "-kernel", str(image))
+    machine = (QEMU[board.family][0], "-M", board.machine, *board.machine_options)
+    return (*machine, *silent, *semihosting, *counting, "-kernel", str(image))
 
 
 def run_process(
@@ -66,17 +72,23 @@ class Qemu:
         """``qemu-<core>``."""
         return f"qemu-{self.core}"
 
+    @property
+    def program(self) -> str:
+        """``qemu-system-arm`` or the like."""
+        return QEMU[board_of(self.core).family][0]
+
     def require(self) -> None:
-        """Raises EmulatorMissing where qemu-system-arm is not on PATH."""
-        if shutil.which(QEMU) is None:
+        """Raises EmulatorMissing where the program is not on PATH."""
+        program, package = QEMU[board_of(self.core).family]
+        if shutil.which(program) is None:
             raise EmulatorMissing(
-                f"{QEMU} is not on PATH: install it (Debian, Ubuntu: apt install qemu-system-arm; "
+                f"{program} is not on PATH: install it (Debian, Ubuntu: apt install {package}; "
                 "macOS: brew install qemu) or use the backend unicorn-m4 (pip install unicorn)"
             )
 
     def version(self) -> str:
         """The first line of ``--version``."""
-        return first_line(QEMU, "--version")
+        return first_line(self.program, "--version")
 
     def run(self, request: RunRequest) -> RunResult:
         """See :class:`tinyq.emulators.base.Emulator`."""
@@ -93,7 +105,7 @@ class Qemu:
         protocol.write_request(folder, request)
         command = qemu_command(board, request.image.path.resolve(), icount=request.profile)
         code, console, seconds = run_process(self.name, command, folder, request.timeout)
-        if code < 0 or (code == 1 and QEMU in console):
+        if code < 0 or (code == 1 and self.program in console):
             said = (console.strip() or f"signal {-code}").splitlines()[0]
             raise RunError(f"{self.name}: QEMU stopped: {said}")
         protocol.check_exit(self.name, code, console)

@@ -8,6 +8,25 @@ tq_hook counted_hook;
 static uint8_t byte;
 
 #define TEXT(number) #number
+
+#if defined(__riscv)
+
+/* gp and tp, which no C code touches, keep the return address and the hook. */
+#define LOOP(turns)                                                                                \
+    "lui a0, %hi(" TEXT(turns) ")\n\t"                                                             \
+                               "addi a0, a0, %lo(" TEXT(turns) ")\n\t"                             \
+                                                               "1: addi a0, a0, -1\n\t"            \
+                                                               "bnez a0, 1b\n\t"                   \
+                                                               "beqz tp, 2f\n\t"                   \
+                                                               "jalr tp\n\t"                       \
+                                                               "2:\n\t"
+#define INVOKE                                                                                     \
+    "mv gp, ra\n\t"                                                                                \
+    "lui tp, %hi(counted_hook)\n\t"                                                                \
+    "lw tp, %lo(counted_hook)(tp)\n\t" LOOP(FIRST) LOOP(SECOND) "jr gp"
+
+#else
+
 #define LOOP(turns)                                                                                \
     "ldr r0, =" TEXT(turns) "\n\t"                                                                 \
                             "1: subs r0, #1\n\t"                                                   \
@@ -17,14 +36,19 @@ static uint8_t byte;
                             "blx r4\n\t"                                                           \
                             "2:\n\t"
 
+#define INVOKE                                                                                     \
+    ".syntax unified\n\t"                                                                          \
+    "push {r4, lr}\n\t"                                                                            \
+    "ldr r4, =counted_hook\n\t"                                                                    \
+    "ldr r4, [r4]\n\t" LOOP(FIRST) LOOP(SECOND) "pop {r4, pc}\n\t"                                 \
+                                                ".ltorg"
+
+#endif
+
 /* Without a hook: 3 + (3 + 2 FIRST) + (3 + 2 SECOND) + 1; a hook's call is one more in its layer.
  */
 __attribute__((naked)) static void counted_invoke(void) {
-    __asm__ volatile(".syntax unified\n\t"
-                     "push {r4, lr}\n\t"
-                     "ldr r4, =counted_hook\n\t"
-                     "ldr r4, [r4]\n\t" LOOP(FIRST) LOOP(SECOND) "pop {r4, pc}\n\t"
-                                                                 ".ltorg");
+    __asm__ volatile(INVOKE);
 }
 
 static int counted_init(void *arena) {

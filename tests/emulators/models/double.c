@@ -9,6 +9,11 @@
 #ifndef DOUBLE_BREAK
 #define DOUBLE_BREAK
 #endif
+#if defined(__riscv)
+#define DOUBLE_UNDEFINED ".2byte 0"
+#else
+#define DOUBLE_UNDEFINED ".inst.n 0xde00"
+#endif
 #ifndef DOUBLE_BALLAST
 #define DOUBLE_BALLAST 1
 #endif

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the harness and the tests need of the machine below: files, a line of text, a clock, the way
- * out. Two implementations: Arm semihosting (emulated cores) and the host's stdio (native). Neither
+ * out. Two implementations: semihosting (emulated cores) and the host's stdio (native). Neither
  * is part of the product; the kernels and the models never call it. */
 #ifndef TQ_PORT_H
 #define TQ_PORT_H
 
 #include <stdint.h>
+
+#if defined(__arm__) || (defined(__riscv) && __riscv_xlen == 32)
+#define TQ_PORT_SEMIHOSTING
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The port over the host's stdio. No clock: instructions are counted on emulated cores only. */
-#if !defined(__arm__)
-
 #include "tq_port.h"
+
+#if !defined(TQ_PORT_SEMIHOSTING)
 
 #include <stdio.h>
 #include <stdlib.h>

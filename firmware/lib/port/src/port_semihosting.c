@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The port over Arm semihosting (BKPT 0xAB), a few hundred bytes and no libc. Semantics:
- * "Semihosting for AArch32 and AArch64", Arm. An emulator that serves no files answers 0 or -1 to
- * SYS_OPEN. */
-#if defined(__arm__)
-
+ * The port over semihosting, a few hundred bytes and no libc. Semantics: "Semihosting for AArch32
+ * and AArch64", Arm, which "RISC-V Semihosting" takes over. An emulator that serves no files
+ * answers 0 or -1 to SYS_OPEN. */
 #include "tq_port.h"
+
+#if defined(TQ_PORT_SEMIHOSTING)
 
 enum {
     SYS_OPEN = 0x01,
@@ -18,12 +18,35 @@ enum {
 enum { OPEN_RB = 1, OPEN_WB = 5 };
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026u
 
+#if defined(__riscv)
+
+/* The three instructions, none of them compressed and all in one page, are the call. */
+static uint32_t semihosting_call(uint32_t operation, const void *block) {
+    register uint32_t a0 __asm__("a0") = operation;
+    register const void *a1 __asm__("a1") = block;
+    __asm__ volatile(".option push\n\t"
+                     ".option norvc\n\t"
+                     ".balign 16\n\t"
+                     "slli zero, zero, 0x1f\n\t"
+                     "ebreak\n\t"
+                     "srai zero, zero, 7\n\t"
+                     ".option pop"
+                     : "+r"(a0)
+                     : "r"(a1)
+                     : "memory");
+    return a0;
+}
+
+#else
+
 static uint32_t semihosting_call(uint32_t operation, const void *block) {
     register uint32_t r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = block;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
 }
+
+#endif
 
 static uint32_t text_length(const char *text) {
     const volatile char *end = text; /* volatile: or it becomes a call of strlen */
@@ -98,11 +121,45 @@ uint32_t tq_port_clock(void) {
     return REGISTER(TQ_CLOCK_BASE + 0x540u);
 }
 
+#elif defined(TQ_CLOCK_MTIME) /* the low word of a RISC-V machine's timer, which always runs */
+
+void tq_port_clock_start(void) {
+}
+
+uint32_t tq_port_clock(void) {
+    return REGISTER(TQ_CLOCK_BASE);
+}
+
 #else
-#error "the board's JSON names no clock: TQ_CLOCK_FPGAIO or TQ_CLOCK_NRF51"
+#error "the board's JSON names no clock: TQ_CLOCK_FPGAIO, TQ_CLOCK_NRF51 or TQ_CLOCK_MTIME"
 #endif
 
 /* Naked: the compiler must add no instruction between the calls. */
+#if defined(__riscv)
+
+__attribute__((naked)) int
+tq_port_measure(__attribute__((unused)) void (*stamp)(void *, unsigned, const void *, uint32_t),
+                __attribute__((unused)) void (*invoke)(void)) {
+    __asm__ volatile("addi sp, sp, -12\n\t"
+                     "sw ra, 8(sp)\n\t"
+                     "sw s0, 4(sp)\n\t"
+                     "sw s1, 0(sp)\n\t"
+                     "mv s0, a0\n\t"
+                     "mv s1, a1\n\t"
+                     "jalr s0\n\t"
+                     "jalr s0\n\t"
+                     "jalr s1\n\t"
+                     "jalr s0\n\t"
+                     "li a0, 0\n\t"
+                     "lw s1, 0(sp)\n\t"
+                     "lw s0, 4(sp)\n\t"
+                     "lw ra, 8(sp)\n\t"
+                     "addi sp, sp, 12\n\t"
+                     "ret");
+}
+
+#else
+
 __attribute__((naked)) int
 tq_port_measure(__attribute__((unused)) void (*stamp)(void *, unsigned, const void *, uint32_t),
                 __attribute__((unused)) void (*invoke)(void)) {
@@ -116,6 +173,8 @@ tq_port_measure(__attribute__((unused)) void (*stamp)(void *, unsigned, const vo
                      "movs r0, #0\n\t"
                      "pop {r4, r5, r6, pc}");
 }
+
+#endif
 
 #else
 typedef int tq_port_not_semihosting; /* ISO C wants a declaration in every file */

@@ -51,6 +51,7 @@ env.Append(
     LINKFLAGS=[
         *cpu,
         *flags["link"],
+        *flags["link_arm"],
         *[f"-Wl,--defsym={name}={value}" for name, value in memory.items()],
     ],
     LDSCRIPT_PATH=str(here / "start" / "link.ld"),
