@@ -22,12 +22,10 @@ from pathlib import Path
 import numpy as np
 
 import tinyq
-from tinyq.codegen.kernels import choose_kernel
 from tinyq.encodings import ENCODINGS
 from tinyq.graph import Graph
 from tinyq.measurement import Cost
 from tinyq.ops import DepthwiseConv2D
-from tinyq.proof import prove
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,13 @@ class Row:
 
 def multiplications(graph: Graph, cost: Cost) -> int:
     """Products that the kernels multiply rather than shift."""
-    macs = {layer.node: layer.macs for layer in cost.layers}
-    proofs = prove(graph)
+    layers = {layer.node: layer for layer in cost.layers}
     total = 0
     for node, op in graph.linear_nodes():
         shifts = ENCODINGS[op.quantized.encoding].levels is not None
         if isinstance(op, DepthwiseConv2D) or not shifts:
-            in_pairs = choose_kernel(graph, node, proofs[node.name]).stem == "conv2d_lanes"
-            total += macs[node.name] // 2 if in_pairs else macs[node.name]
+            layer = layers[node.name]
+            total += layer.macs // 2 if layer.kernel == "conv2d_lanes" else layer.macs
     return total
 
 
@@ -65,7 +62,7 @@ def zeros(graph: Graph) -> float:
 
 def measure(graph: Graph, weights: str, core: str) -> Row:
     """Count one model on one core."""
-    cost = tinyq.profile(graph, core)
+    cost = tinyq.profile(graph, f"qemu-{core}")
     return Row(
         weights,
         core,
@@ -74,7 +71,7 @@ def measure(graph: Graph, weights: str, core: str) -> Row:
         round(cost.instructions / cost.macs, 3),
         multiplications(graph, cost),
         round(zeros(graph), 4),
-        tinyq.size(graph, core).flash_bytes,
+        cost.size.flash_bytes if cost.size else 0,
     )
 
 

@@ -106,7 +106,7 @@ def measure(task: Task, model: Path, weights: str, scratch: Path, count: int) ->
         "--count", str(count), output=scratch / "verify.json",
     )  # fmt: skip
     size = tinyq("size", str(quantized), "--core", "m4", output=scratch / "size.json")
-    profile = tinyq("profile", str(quantized), "--core", "m4", output=scratch / "profile.json")
+    profile = tinyq("profile", str(quantized), "--on", "qemu-m4", output=scratch / "profile.json")
     backends = {
         name: {key: result[key] for key in ("inputs", "tensors", "mismatches")}
         for name, result in verified["backends"].items()

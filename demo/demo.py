@@ -162,7 +162,7 @@ def show_results(
     path: Path, in_float: float, in_integers: float, on_m4: float, mismatches: int
 ) -> None:
     """The closing table."""
-    size, cost = tinyq.size(path, "m4"), tinyq.profile(path, "m4")
+    size, cost = tinyq.size(path, "m4"), tinyq.profile(path, "qemu-m4")
     table = Table(title="Fashion-MNIST, 4-bit weights, Cortex-M4", show_header=False)
     rows = (
         ("float accuracy (Keras)", f"{in_float:.2%}"),

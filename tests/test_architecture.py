@@ -17,7 +17,8 @@ PACKAGE = Path(tinyq.__file__).parent
 #: from the ground up: a module imports its own package and lower layers only
 LAYERS = (
     ("errors", "resources", "numerics", "progress"),
-    ("files", "fixedpoint", "encodings", "tensors", "boards", "cores", "elf", "data", "evaluate"),
+    ("files", "fixedpoint", "encodings", "tensors", "cores", "rv32e", "data", "evaluate"),
+    ("boards", "elf", "cycles", "plotting"),
     ("ops", "quantizers", "toolchain", "compression"),
     ("graph", "emulators"),
     ("archive", "executor", "proof", "compare", "tflite", "frontends"),

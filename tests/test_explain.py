@@ -22,8 +22,9 @@ from tinyq.errors import InputError, OutputError, ToolMissing
 from tinyq.frontends.importer import to_float_graph
 from tinyq.graph import Graph, validate
 from tinyq.ops import Conv2D, Dense, LinearOp, Reshape
+from tinyq.plotting import require_plotting
 from tinyq.waterfall import CAUSES, Explanation
-from tinyq.waterfall.plot import draw, require_plotting
+from tinyq.waterfall.plot import draw
 from tinyq.waterfall.simulate import decibels, quantizing, simulate
 from tinyq.waterfall.stages import file_ops, run_integers
 from tinyq.waterfall.weights import Storage, levels, on_grid, on_ideal_grid

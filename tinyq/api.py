@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from tinyq import executor, passes, project
 from tinyq.archive import is_graph_file, load_graph, save_graph
-from tinyq.backends import find_backend
+from tinyq.backends import Backend, EmulatedBackend, find_backend
 from tinyq.backends.sources import MODEL_NAME
 from tinyq.certificate import library_files, make_certificate
 from tinyq.cores import find_core
@@ -43,7 +43,7 @@ from tinyq.evaluate import Score, score
 from tinyq.files import write_tree
 from tinyq.graph import Graph, Preprocess
 from tinyq.kernels.program import Target
-from tinyq.measurement import Cost, Size, measure_cost, measure_size
+from tinyq.measurement import Cost, Size, measure_profile, measure_size
 from tinyq.progress import Progress, silent
 from tinyq.report import GraphReport, report_graph
 from tinyq.verification import BackendCheck, batch_size, check_backend, random_codes
@@ -451,6 +451,8 @@ def verify(
     on: str | Sequence[str] = ("host",),
     count: int = 32,
     seed: int = 0,
+    core: str = "generic",
+    kernels: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Verification:
     """Compare every tensor that backends show with the NumPy executor; equality only.
@@ -459,16 +461,18 @@ def verify(
         data: test samples; ``None`` draws codes from the whole range of the inputs by ``seed``.
         on: names of backends, or one name.
         count: samples.
+        core: whose kernels ``host`` runs; emulated cores run their own.
+        kernels: kernel by layer: see ``Target.overrides``.
     """
     graph = as_graph(model)
     names = [on] if isinstance(on, str) else on
-    backends = [find_backend(name) for name in dict.fromkeys(names)]
+    backends = [find_backend(name, core, kernels) for name in dict.fromkeys(names)]
     if not backends:
         raise InputError("no backend named; give at least one")
     codes = input_codes(graph, data, count, seed)
     checks = tuple(check_backend(graph, backend, codes, progress) for backend in backends)
     passed = all(check.passed for check in checks)
-    return Verification(checks, certify(graph, checks, codes) if passed else None)
+    return Verification(checks, certify(graph, backends, checks, codes) if passed else None)
 
 
 def input_codes(graph: Graph, data: Data | None, count: int, seed: int) -> dict[str, Array]:
@@ -481,14 +485,20 @@ def input_codes(graph: Graph, data: Data | None, count: int, seed: int) -> dict[
 
 
 def certify(
-    graph: Graph, checks: Sequence[BackendCheck], codes: Mapping[str, Array]
+    graph: Graph,
+    backends: Sequence[Backend],
+    checks: Sequence[BackendCheck],
+    codes: Mapping[str, Array],
 ) -> dict[str, Any]:
-    """The certificate of checks that all passed."""
+    """The certificate of checks that all passed; it names the generated code of every target."""
+    targets = [Target(), *(b.kernels for b in backends if isinstance(b, EmulatedBackend))]
     sources: dict[str, Mapping[str, bytes | str]] = {
-        "generated": dict(project.render_model(graph, MODEL_NAME)),
-        "library": dict(library_files()),
+        f"generated for {target.label}": dict(
+            project.render_model(graph, MODEL_NAME, target=target)
+        )
+        for target in targets
     }
-    return make_certificate(graph, checks, codes, sources)
+    return make_certificate(graph, checks, codes, {**sources, "library": dict(library_files())})
 
 
 # ---------------------------------------------------------------- explain
@@ -578,20 +588,29 @@ def _check_file_name(name: str) -> str:
     return name
 
 
-def inspect(model: Any) -> GraphReport:
-    """Describe a ``.tq`` file, a graph or a Keras model."""
+def inspect(
+    model: Any, core: str = "generic", kernels: Mapping[str, str] | None = None
+) -> GraphReport:
+    """Describe a ``.tq`` file, a graph or a Keras model; kernels and memory for a core."""
+    target = Target(find_core(core), dict(kernels or {}))
     if isinstance(model, Graph):
-        return report_graph(model)
+        return report_graph(model, target)
     if isinstance(model, str | os.PathLike) and is_graph_file(Path(model)):
-        return report_graph(load_graph(Path(model)))
-    return report_graph(import_model(model))
+        return report_graph(load_graph(Path(model)), target)
+    return report_graph(import_model(model), target)
 
 
-def size(model: Model, core: str = "m4") -> Size:
+def size(model: Model, core: str = "m4", kernels: Mapping[str, str] | None = None) -> Size:
     """Flash and RAM of a model and the kernel library, built for a core."""
-    return measure_size(as_graph(model), core)
+    return measure_size(as_graph(model), core, Target(find_core(core), dict(kernels or {})))
 
 
-def profile(model: Model, core: str = "m4") -> Cost:
-    """Instructions of one inference and of every layer, counted by QEMU."""
-    return measure_cost(as_graph(model), core)
+def profile(model: Model, on: str = "qemu-m4", kernels: Mapping[str, str] | None = None) -> Cost:
+    """What one inference costs: instructions, modelled cycles, stack, flash, layer by layer.
+
+    Args:
+        on: an emulated core, ``qemu-m4`` or ``unicorn-m4``; ``m4`` is the former.
+        kernels: kernel by layer: see ``Target.overrides``.
+    """
+    target = None if kernels is None else Target(find_core(on.rpartition("-")[2]), kernels)
+    return measure_profile(as_graph(model), on, target)

@@ -43,7 +43,7 @@ def selftest_crcs(graph: Graph) -> dict[str, int]:
 def library_files() -> dict[str, bytes]:
     """The kernel library's C files by relative path."""
     root = firmware_dir() / "lib" / "tinyq"
-    files = (f for f in root.rglob("*") if f.suffix in (".c", ".h") and f.is_file())
+    files = (f for f in root.rglob("*") if f.suffix in (".c", ".h", ".S") and f.is_file())
     return {f.relative_to(root).as_posix(): f.read_bytes() for f in files}
 
 

@@ -15,9 +15,10 @@ encodings too (tinyq/rv32e.py). Richer cores are not examined.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,9 +33,9 @@ from capstone import (
 )
 from elftools.elf.elffile import ELFFile
 
-FLASH_SECTIONS = frozenset({".vectors", ".text", ".rodata", ".ARM.exidx", ".data"})
 from tinyq import rv32e
 
+FLASH_SECTIONS = frozenset({".vectors", ".text", ".rodata", ".ARM.exidx", ".data"})
 RAM_SECTIONS = frozenset({".data", ".bss"})
 RUNTIME = "runtime"
 
@@ -52,12 +53,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class Symbol:
-    """A named function or object."""
+    """A named function or object; ``part`` and ``file`` say whose, where a map was read."""
 
     name: str
     address: int
     size: int
     section: str
+    part: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,21 +96,30 @@ class Instruction:
 
 _WRAPPED = re.compile(r"^( ?[.*]\S+)\n +(?=0x)", re.MULTILINE)
 _OUTPUT = re.compile(r"^(\.\S+)\s")
-_INPUT = re.compile(r"^ (\.\S+|COMMON|\*fill\*) +0x[0-9a-f]+ +0x([0-9a-f]+) ?(.*)$")
+_INPUT = re.compile(r"^ (\.\S+|COMMON|\*fill\*) +0x([0-9a-f]+) +0x([0-9a-f]+) ?(.*)$")
 
 
-def _map_entries(text: str) -> Iterator[tuple[str, str, int]]:
-    """(output section, object file, bytes) for all that the linker kept; padding goes to the object
-    before it."""
+@dataclass(frozen=True)
+class _Entry:
+    """What one object file gave to an output section."""
+
+    section: str
+    object: str
+    address: int
+    size: int
+
+
+def _map_entries(text: str) -> Iterator[_Entry]:
+    """All that the linker kept; padding goes to the object before it."""
     text = text.partition("Linker script and memory map")[2]
     section = owner = ""
     for line in _WRAPPED.sub(r"\1 ", text).splitlines():
         if (output := _OUTPUT.match(line)) is not None:
             section, owner = output[1], ""
         elif (entry := _INPUT.match(line)) is not None:
-            owner = entry[3] if entry[1] != "*fill*" else owner
+            owner = entry[4] if entry[1] != "*fill*" else owner
             if owner:
-                yield section, owner, int(entry[2], 16)
+                yield _Entry(section, owner, int(entry[2], 16), int(entry[3], 16))
 
 
 def _usage(section: str, size: int) -> Usage:
@@ -128,19 +140,34 @@ def size_report(image: Path, map_file: Path, objects: Mapping[str, tuple[str, st
     """
     by_object: dict[tuple[str, str], Usage] = defaultdict(Usage)
     by_part: dict[str, Usage] = defaultdict(Usage)
-    for section, name, size in _map_entries(map_file.read_text()):
-        used = _usage(section, size)
+    entries = list(_map_entries(map_file.read_text()))
+    for entry in entries:
+        used = _usage(entry.section, entry.size)
         if used != Usage():
-            owner = _owner(name, objects)
+            owner = _owner(entry.object, objects)
             by_object[owner] += used
             by_part[owner[0]] += used
     with image.open("rb") as stream:
         elf = ELFFile(stream)
         known = FLASH_SECTIONS | RAM_SECTIONS
         sections = {s.name: int(s["sh_size"]) for s in elf.iter_sections() if s.name in known}
-        found = _symbols(elf)
+        found = _with_owners(_symbols(elf), entries, objects)
     largest = sorted(found, key=lambda symbol: (-symbol.size, symbol.name))
     return SizeReport(dict(by_part), dict(by_object), sections, tuple(largest))
+
+
+def _with_owners(
+    symbols: Sequence[Symbol], entries: Sequence[_Entry], objects: Mapping[str, tuple[str, str]]
+) -> list[Symbol]:
+    """The symbols, each with the part and the file that it came from."""
+    known = sorted((e for e in entries if e.size), key=lambda e: e.address)
+    starts = [entry.address for entry in known]
+    found = []
+    for symbol in symbols:
+        index = bisect_right(starts, symbol.address) - 1
+        part, file = _owner(known[index].object, objects) if index >= 0 else (RUNTIME, "")
+        found.append(replace(symbol, part=part, file=file))
+    return found
 
 
 def _symbols(elf: ELFFile) -> list[Symbol]:

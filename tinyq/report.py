@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model consists of and needs, from the graph alone: no compiler, no emulator.
+"""What a model consists of and needs, from graph and target alone: no compiler, no emulator.
 
 The flash estimate counts constants (packed weights, biases, shift and look-up tables); the code of
 kernels and schedule is measured by ``tinyq size``.
@@ -15,9 +15,8 @@ from tinyq.archive import graph_hash
 from tinyq.compression import Compression, compression
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.graph import Graph, Node
+from tinyq.kernels.program import Program, Step, Target, compile_graph
 from tinyq.ops import LinearOp
-from tinyq.passes.plan_memory import MemoryPlan, plan_memory
-from tinyq.proof import LayerProof, prove
 from tinyq.tensors import Tensor
 
 
@@ -33,6 +32,9 @@ class LayerReport:
         accumulator_bits: proved; ``None`` without weights or before quantization.
         fits_int16: proved: 16 bits hold every partial sum and the rounding; ``None`` likewise.
         arena: first and last byte of its output in the arena, or ``None``.
+        kernel: the stem of what computes it, several joined with ``+``; empty where nothing does,
+            for reshapes, for additions that the layer before computes, and before quantization.
+        scratch: bytes that the kernel needs besides.
         compression: zeros and estimated sizes of the weights; ``None`` likewise.
     """
 
@@ -48,12 +50,14 @@ class LayerReport:
     accumulator_bits: int | None
     fits_int16: bool | None
     arena: tuple[int, int] | None
+    kernel: str = ""
+    scratch: int = 0
     compression: Compression | None = None
 
 
 @dataclass(frozen=True)
 class GraphReport:
-    """A whole graph; ``arena_bytes`` is ``None`` before quantization."""
+    """A whole graph; what is about its program for ``target`` is ``None`` before quantization."""
 
     name: str
     sha256: str | None
@@ -63,6 +67,7 @@ class GraphReport:
     layers: tuple[LayerReport, ...]
     arena_bytes: int | None
     arena_lower_bound: int | None
+    target: str | None = None
 
     @property
     def macs(self) -> int:
@@ -93,19 +98,24 @@ class GraphReport:
         return {**asdict(self), **totals, "compression": sizes}
 
 
-def report_graph(graph: Graph) -> GraphReport:
-    """Describe a float or an integer graph."""
-    proofs = {} if graph.is_float else prove(graph)
-    plan = None if graph.is_float else plan_memory(graph)
+def report_graph(graph: Graph, target: Target | None = None) -> GraphReport:
+    """Describe a float or an integer graph, the latter with its program for a target.
+
+    Raises:
+        InputError: no such kernel, or it does not apply; ProofError: an accumulator could overflow.
+    """
+    program = None if graph.is_float else compile_graph(graph, target)
+    plan = None if program is None else program.plan
     return GraphReport(
         graph.name,
         None if graph.is_float else graph_hash(graph),
         not graph.is_float,
         tuple(describe_tensor(graph.tensors[name]) for name in graph.inputs),
         tuple(describe_tensor(graph.tensors[name]) for name in graph.outputs),
-        tuple(_layer(graph, node, proofs.get(node.name), plan) for node in graph.nodes),
+        tuple(_layer(graph, node, program) for node in graph.nodes),
         None if plan is None else plan.arena_bytes,
         None if plan is None else plan.lower_bound,
+        None if program is None else program.target.label,
     )
 
 
@@ -121,12 +131,12 @@ def describe_type(tensor: Tensor) -> str:
     return f"{tensor.dtype.rstrip('8')}{tensor.bits}*2^{tensor.exponent}"
 
 
-def _layer(
-    graph: Graph, node: Node, proof: LayerProof | None, plan: MemoryPlan | None
-) -> LayerReport:
+def _layer(graph: Graph, node: Node, program: Program | None) -> LayerReport:
     out, op = graph.out(node), node.op
     linear = op if isinstance(op, LinearOp) else None
-    start = None if plan is None else plan.offsets.get(out.name)
+    proof = None if program is None else program.proof.get(node.name)
+    start = None if program is None else program.plan.offsets.get(out.name)
+    step = None if program is None else _step_of(program, node)
     return LayerReport(
         node.label,
         node.name,
@@ -140,8 +150,15 @@ def _layer(
         None if proof is None else proof.bits,
         None if proof is None else proof.fits_int16,
         None if start is None else (start, start + out.size - 1),
+        "" if step is None else "+".join(step.stems),
+        0 if step is None else step.memory.scratch,
         compression(linear.weights) if linear and isinstance(linear.weights, Weights) else None,
     )
+
+
+def _step_of(program: Program, node: Node) -> Step | None:
+    """The step that the node begins; ``None`` where it is part of another, or an alias."""
+    return next((step for step in program.steps if step.name == node.name), None)
 
 
 def constant_bytes(op: LinearOp) -> int:

@@ -10,7 +10,8 @@
  *   tinyq_trace.bin    RUN_TRACE: of each sample and layer the words {layer, bytes}, then the
  * tensor tinyq_profile.bin  RUN_PROFILE: of each sample clock readings, see profile_sample
  *   tinyq_report.bin   words: MAGIC, samples done, result of the self-test, stack used, layers,
- *                      bytes of a sample's inputs, bytes of its outputs
+ *                      bytes of a sample's inputs, bytes of its outputs, stack in use where invoke
+ *                      is called (0: no sample ran)
  *
  * Without that file it runs the model's self-test, says so in a line and exits with 0 or 1.
  * Inputs are read straight into the model and outputs written straight out of it: no buffer. */
@@ -44,7 +45,8 @@ typedef struct command {
 static const tq_model *const model = &TQ_MODEL;
 static int trace_file;
 static int profile_file;
-static uint32_t unwritten; /* bytes that any file refused */
+static uint32_t stack_outside; /* the stack in use where invoke is called */
+static uint32_t unwritten;     /* bytes that any file refused */
 
 static void put(int file, const void *data, uint32_t bytes) {
     unwritten |= tq_port_write(file, data, bytes);
@@ -141,6 +143,7 @@ static void run_samples(const command *request) {
         if ((request->flags & RUN_PROFILE) != 0) {
             profile_sample(inputs, n * sample_bytes);
         } else {
+            stack_outside = tq_port_stack_depth();
             model->invoke();
         }
         write_outputs(outputs);
@@ -156,7 +159,8 @@ static void write_report(const command *request, int selftest) {
                                tq_port_stack_used(),
                                model->layer_count,
                                sum(model->input_bytes, model->input_count),
-                               sum(model->output_bytes, model->output_count)};
+                               sum(model->output_bytes, model->output_count),
+                               stack_outside};
     const int file = open_or_exit("tinyq_report.bin", TQ_PORT_WRITE);
     put(file, report, sizeof report);
     tq_port_close(file);

@@ -13,10 +13,11 @@ from tinyq.backends.base import Backend
 from tinyq.backends.emulated import EmulatedBackend
 from tinyq.backends.numpy import NumpyBackend
 from tinyq.backends.tflm import TflmBackend
+from tinyq.cores import GENERIC
 from tinyq.emulators import BACKENDS as EMULATORS
 from tinyq.errors import InputError
 
-__all__ = ["BACKENDS", "Backend", "find_backend"]
+__all__ = ["BACKENDS", "Backend", "EmulatedBackend", "find_backend"]
 
 BACKENDS: Final[Mapping[str, Backend]] = {
     "numpy": NumpyBackend(),
@@ -25,12 +26,19 @@ BACKENDS: Final[Mapping[str, Backend]] = {
 }
 
 
-def find_backend(name: str) -> Backend:
+def find_backend(
+    name: str, core: str = GENERIC.name, kernels: Mapping[str, str] | None = None
+) -> Backend:
     """The backend of that name.
+
+    Args:
+        core: whose kernels this computer runs; emulated cores run their own.
+        kernels: kernel by layer, see ``Target.overrides``; only generated C has any.
 
     Raises:
         InputError: there is none; the message lists those that there are.
     """
     if name not in BACKENDS:
         raise InputError(f"unknown backend '{name}'; choose one of {', '.join(BACKENDS)}")
-    return BACKENDS[name]
+    found = BACKENDS[name]
+    return found.with_kernels(core, kernels or {}) if isinstance(found, EmulatedBackend) else found

@@ -8,7 +8,7 @@ the outputs as they are after the inference, so that a plan that overwrites an o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyq.backends.sources import MODEL_SYMBOL, model_parts
 from tinyq.codegen import with_aliases
-from tinyq.cores import CORES, GENERIC
+from tinyq.cores import CORES, GENERIC, find_core
 from tinyq.emulators import RunError, RunRequest, RunResult, build, emulator
 from tinyq.graph import Graph
 from tinyq.kernels.program import Program, Target, compile_graph
@@ -38,18 +38,29 @@ class EmulatedBackend:
     name: str
     target: Target | None = None
 
-    def program(self, graph: Graph) -> Program:
-        """The calls that it makes."""
-        return compile_graph(graph, self._target())
-
-    def image(self, graph: Graph) -> Image:
-        """The program around the model; cached."""
-        return build(emulator(self.name), model_parts(graph, self._target()), MODEL_SYMBOL)
-
-    def _target(self) -> Target:
+    @property
+    def kernels(self) -> Target:
+        """What its code is made for."""
         if self.target is not None:
             return self.target
         return Target(CORES.get(self.name.partition("-")[2], GENERIC))
+
+    def with_kernels(self, core: str, overrides: Mapping[str, str]) -> EmulatedBackend:
+        """With other kernels by layer; this computer takes those of ``core``, cores their own.
+
+        Raises:
+            InputError: no such core.
+        """
+        own = find_core(core) if self.name == "host" else self.kernels.core
+        return replace(self, target=Target(own, dict(overrides)))
+
+    def program(self, graph: Graph) -> Program:
+        """The calls that it makes."""
+        return compile_graph(graph, self.kernels)
+
+    def image(self, graph: Graph) -> Image:
+        """The program around the model; cached."""
+        return build(emulator(self.name), model_parts(graph, self.kernels), MODEL_SYMBOL)
 
     def run(
         self, graph: Graph, codes: Mapping[str, Array], keep_all: bool = True
@@ -83,7 +94,7 @@ class EmulatedBackend:
             "compiler": image.compiler.version,
             "flags": " ".join(flags),
             "machine": machine,
-            "kernels": self._target().core.name,
+            "kernels": self.kernels.label,
         }
         version = emulator(self.name).version()
         return {**built, "emulator": version} if version else built

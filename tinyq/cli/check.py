@@ -97,6 +97,9 @@ def verify(
     ] = "host",
     count: Annotated[int, typer.Option(metavar="N", help="Samples to compare.")] = 32,
     seed: options.Seed = 0,
+    core: options.AnyCore = "generic",
+    kernel: options.Kernel = None,
+    kernels: options.Kernels = "fast",
     certificate: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Default: M.certificate.json beside the model."),
@@ -105,8 +108,9 @@ def verify(
 ) -> None:
     """Compare every tensor of every backend with the NumPy executor: equal, or exit code 1.
 
-    Without --data the inputs are random codes of their whole range.  When everything is equal a
-    certificate is written.
+    Without --data the inputs are random codes of their whole range.  Emulated cores run their own
+    kernels, this computer (host) those of --core.  When everything is equal a certificate is
+    written.
     """
     target = certificate or model.with_suffix(".certificate.json")
     check_writable(target, json, keep=(model, data))
@@ -114,8 +118,9 @@ def verify(
     names = [name.strip() for name in on.split(",") if name.strip()]
     if not names:
         raise InputError("--on names no backend; give at least one, for example --on host")
+    chosen = options.overrides(kernel, kernels)
     with progress_bar() as progress:
-        result = api.verify(graph, data, names, count, seed, progress)
+        result = api.verify(graph, data, names, count, seed, core, chosen, progress)
     if result.certificate is not None:
         save_certificate(result.certificate, target)
     write_json(json, verify_json(graph, result, target))

@@ -15,9 +15,10 @@ from tinyq.cli import options
 from tinyq.cli.console import check_writable, console, progress_bar, say, write_json
 from tinyq.cli.tables import new_table
 from tinyq.files import write_atomic
+from tinyq.plotting import require_plotting
 from tinyq.waterfall import CAUSES, Explanation, LayerLoss, Stage
 from tinyq.waterfall.layers import PARTS
-from tinyq.waterfall.plot import draw, require_plotting
+from tinyq.waterfall.plot import draw
 
 
 def explain(

@@ -189,6 +189,8 @@ def export(
     core: Annotated[
         str, typer.Option(metavar="CORE", help="generic, m0, m3, m4, m7, m33, m55 or rv32ec.")
     ] = "generic",
+    kernel: options.Kernel = None,
+    kernels: options.Kernels = "fast",
     compressed: Annotated[
         bool, typer.Option("--compressed", help="tflite: store 4-bit weights for TFLM's DECODE.")
     ] = False,
@@ -212,7 +214,10 @@ def export(
                 model, data, weights=weights, scale=scale, offset=offset, progress=progress,
                 name=model.stem if name is None else name,
             )  # fmt: skip
-    files = api.export(graph, output, name=name, format=form, core=core, compressed=compressed)
+    files = api.export(
+        graph, output, name=name, format=form, core=core, compressed=compressed,
+        kernels=options.overrides(kernel, kernels),
+    )  # fmt: skip
     result: dict[str, Any] = {
         "name": graph.name if name is None else name,
         "format": form,

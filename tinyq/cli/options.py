@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from tinyq.encodings import ENCODINGS
+from tinyq.errors import InputError
+from tinyq.kernels.program import PORTABLE
 
 
 def number(value: str | float) -> float:
@@ -73,4 +75,31 @@ Name = Annotated[
 ]
 Count = Annotated[int | None, typer.Option(metavar="N", help="Only the first N samples.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="M.tq", help="The file to write.")]
-Core = Annotated[str, typer.Option(metavar="CORE", help="m0, m3, m4, m7, m33 or m55.")]
+Core = Annotated[str, typer.Option(metavar="CORE", help="m0, m3, m4, m7, m33, m55 or rv32ec.")]
+AnyCore = Annotated[
+    str, typer.Option("--core", metavar="CORE", help="generic, or a core: whose kernels.")
+]
+Kernel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        metavar="LAYER=STEM",
+        help="Kernel of a layer, or of all that a pattern fits; may be repeated.",
+    ),
+]
+Kernels = Annotated[
+    str, typer.Option(metavar="portable|fast", help="Those of any core, or the best for this one.")
+]
+
+
+def overrides(kernel: list[str] | None, kernels: str) -> dict[str, str]:
+    """What ``--kernel`` and ``--kernels`` say, as ``Target.overrides``; the former goes before."""
+    if kernels not in ("portable", "fast"):
+        raise InputError(f"--kernels {kernels} is unknown; choose portable or fast")
+    chosen = {}
+    for text in kernel or []:
+        layer, equals, stem = text.rpartition("=")
+        if not (layer and equals and stem):
+            raise InputError(f"--kernel {text}: write LAYER=STEM, for example conv1=portable")
+        chosen[layer] = stem
+    return chosen | ({} if kernels == "fast" or "*" in chosen else {"*": PORTABLE})

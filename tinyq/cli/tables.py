@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from tinyq.compare import shown_tensors
+from tinyq.cycles import Cycles
 from tinyq.graph import Graph
 from tinyq.measurement import PRODUCT, Cost, Size
 from tinyq.report import GraphReport
@@ -26,7 +27,7 @@ def new_table(title: str, *columns: str) -> Table:
 def graph_table(report: GraphReport) -> Table:
     """One row per layer."""
     columns = ("layer", "operator", "output", "type", "weights>", "stored as", "bytes>", "MACs>")
-    more = ("zeros>", "accumulator>", "arena") if report.quantized else ()
+    more = ("zeros>", "accumulator>", "kernel", "scratch>", "arena") if report.quantized else ()
     table = new_table(f"{report.name}", *columns, *more)
     for layer in report.layers:
         row = [
@@ -43,6 +44,7 @@ def graph_table(report: GraphReport) -> Table:
             bits, sizes = layer.accumulator_bits, layer.compression
             row.append("" if sizes is None else f"{sizes.sparsity:.0%}")
             row.append("" if bits is None else f"{bits} bits")
+            row += [layer.kernel, _count(layer.scratch)]
             row.append("" if layer.arena is None else f"{layer.arena[0]}..{layer.arena[1]}")
         table.add_row(*row)
     return table
@@ -135,16 +137,36 @@ def files_table(result: Size) -> Table:
 
 
 def cost_table(cost: Cost) -> Table:
-    """Instructions per layer."""
+    """Instructions per layer, and modelled cycles where there are any."""
+    modelled = () if cost.cycles is None else ("cycles, modelled>",)
     table = new_table(
-        f"one inference on {cost.backend}", "layer", "instructions>", "MACs>", "per MAC>", "share>"
+        f"one inference on {cost.backend}",
+        *("layer", "kernel", "instructions>", "MACs>", "per MAC>", "share>", *modelled),
     )
     for layer in cost.layers:
         table.add_row(
             layer.name,
+            layer.kernel,
             f"{layer.instructions:,}",
             _count(layer.macs),
             f"{layer.instructions / layer.macs:.2f}" if layer.macs else "",
             f"{layer.instructions / cost.instructions:.1%}",
+            *([cycles_text(layer.cycles)] if modelled else []),
         )
+    return table
+
+
+def cycles_text(cycles: Cycles | None) -> str:
+    """``1,200..1,800``."""
+    return "" if cycles is None else f"{cycles.least:,}..{cycles.most:,}"
+
+
+def functions_table(result: Size) -> Table:
+    """Flash by function of the product, and its constants."""
+    table = new_table("flash by function", "part", "function", "bytes>")
+    for part, name, size in result.functions:
+        table.add_row(part, name, f"{size:,}")
+    rest = result.flash_bytes - sum(size for _, _, size in result.functions)
+    table.add_section()
+    table.add_row("", "constants and padding", f"{rest:,}")
     return table

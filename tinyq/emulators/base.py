@@ -7,11 +7,15 @@ result travel as files is in :mod:`tinyq.emulators.protocol`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tinyq.errors import TinyqError
 from tinyq.toolchain import Image
+
+#: how often a basic block (address, bytes) was left for an address
+Edges = Mapping[tuple[int, int, int], int]
 
 
 class RunError(TinyqError):
@@ -57,11 +61,14 @@ class Profile:
         layers: for every layer from the end of the previous one's hook (the first: from the entry
             of invoke) up to and including the call of its own hook.
         tail: from the last hook to the end of invoke.
+        edges: the blocks of the invoke with no hook set, then those of every layer, with the branch
+            that leads to its hook; empty where the backend knows none.
     """
 
     instructions: int
     layers: tuple[int, ...]
     tail: int
+    edges: tuple[Edges, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,9 @@ class RunResult:
         trace: per sample and layer, the output tensor; empty unless asked for.
         profiles: per sample; empty unless asked for.
         selftest: the self-test's result (0 is passed); None unless asked for.
-        stack_bytes: deepest use of the stack; None where it is not known.
+        stack_bytes: deepest use of the stack, the harness included; None where it is not known.
+        invoke_stack_bytes: of these below the call of invoke; at least what invoke needs, and more
+            only where a hook or the harness's files go deeper.
         seconds: wall-clock time of the run.
     """
 
@@ -83,8 +92,9 @@ class RunResult:
     trace: tuple[tuple[bytes, ...], ...]
     profiles: tuple[Profile, ...]
     selftest: int | None
-    stack_bytes: int | None
     seconds: float
+    stack_bytes: int | None = None
+    invoke_stack_bytes: int | None = None
 
 
 class Emulator(Protocol):

@@ -76,9 +76,7 @@ def read_result(
     folder: Path, request: RunRequest, machine: str, seconds: float, profiles: tuple[Profile, ...]
 ) -> RunResult:
     """Collect the harness's files; ``profiles`` come from the backend's own way of counting."""
-    magic, done, selftest, stack, layers, in_bytes, out_bytes = struct.unpack(
-        "<7I", _read(folder, "report", 28)
-    )
+    magic, done, selftest, stack, layers, in_bytes, out_bytes, outside = _report(folder)
     if magic != MAGIC or done != request.samples:
         raise RunError(f"{machine}: the program did {done} of {request.samples} samples")
     if len(request.inputs) != in_bytes * done:
@@ -94,13 +92,19 @@ def read_result(
         profiles=profiles,
         selftest=_signed(selftest) if request.selftest else None,
         stack_bytes=stack or None,
+        invoke_stack_bytes=stack - outside if stack and outside else None,
         seconds=seconds,
     )
 
 
 def layer_count(folder: Path) -> int:
     """How many layers the program said that it has."""
-    return int(struct.unpack("<7I", _read(folder, "report", 28))[4])
+    return _report(folder)[4]
+
+
+def _report(folder: Path) -> tuple[int, ...]:
+    """The harness's eight words."""
+    return struct.unpack("<8I", _read(folder, "report", 32))
 
 
 def _signed(word: int) -> int:

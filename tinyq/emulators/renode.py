@@ -86,4 +86,4 @@ class Renode:
             last = (said + output).strip().splitlines()[-1:] or ["nothing was printed"]
             raise RunError(f"{self.name}: the self-test did not end: {last[0]}")
         failed = 0 if "self-test passed" in said else 1
-        return RunResult(f"Renode Cortex-{self.core.upper()}", (), (), (), failed, None, seconds)
+        return RunResult(f"Renode Cortex-{self.core.upper()}", (), (), (), failed, seconds=seconds)

@@ -18,14 +18,14 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tinyq import elf
 from tinyq.boards import Board, Region
 from tinyq.emulators import protocol
-from tinyq.emulators.base import Profile, RunError, RunRequest, RunResult, RunTimeout
+from tinyq.emulators.base import Edges, Profile, RunError, RunRequest, RunResult, RunTimeout
 from tinyq.errors import EmulatorMissing
 
 if TYPE_CHECKING:
@@ -45,38 +45,47 @@ _INTERRUPT_BKPT = 7
 
 @dataclass
 class _Counter:
-    """Instructions so far, and the intervals between calls of ``stamp``."""
+    """Blocks executed in the intervals between calls of ``stamp``."""
 
     stamp: int
-    total: int = 0
-    start: int = 0
     back: int = -1
-    intervals: list[int] = field(default_factory=list)
-    lengths: dict[tuple[int, int], int] = field(default_factory=dict)
+    previous: tuple[int, int] = (0, 0)
+    edges: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    intervals: list[Edges] = field(default_factory=list)
 
-    def block(self, machine: Uc, address: int, size: int, link: Callable[[], int]) -> None:
-        """One basic block is about to run."""
+    def block(self, address: int, size: int, link: Callable[[], int]) -> None:
+        """One basic block is about to run; the one before it has run."""
+        edge = (*self.previous, address)
+        self.edges[edge] = self.edges.get(edge, 0) + 1
+        self.previous = (address, size)
         if address == self.stamp:
-            self.intervals.append(self.total - self.start)
+            self.intervals.append(self.edges)
             self.back = link() & ~1
         elif address == self.back:
-            self.start, self.back = self.total, -1
-        length = self.lengths.get((address, size))
-        if length is None:
-            length = _instruction_count(bytes(machine.mem_read(address, size)))
-            self.lengths[address, size] = length
-        self.total += length
+            self.edges, self.back = {}, -1
 
-    def profiles(self, layers: int, samples: int) -> tuple[Profile, ...]:
+    def profiles(self, machine: Uc, layers: int, samples: int) -> tuple[Profile, ...]:
         """Per sample: stamps a b e without hooks, then a b l0 ... e with them."""
         size = 3 + 3 + layers
         if len(self.intervals) != size * samples:
             raise RunError(f"the program made {len(self.intervals)} readings of {size * samples}")
         return tuple(
             # The first interval of each sequence is whatever ran since the last one: skipped.
-            protocol.profile_of(self.intervals[i + 1 : i + 3], self.intervals[i + 4 : i + size])
+            _profile(machine, self.intervals[i + 1 : i + 3], self.intervals[i + 4 : i + size])
             for i in range(0, size * samples, size)
         )
+
+
+def _profile(machine: Uc, plain: list[Edges], hooked: list[Edges]) -> Profile:
+    counted = ([_instructions_of(machine, edges) for edges in part] for part in (plain, hooked))
+    return replace(protocol.profile_of(*counted), edges=(plain[1], *hooked[1:-1]))
+
+
+def _instructions_of(machine: Uc, edges: Edges) -> int:
+    return sum(
+        times * _instruction_count(bytes(machine.mem_read(address, size)))
+        for (address, size, _), times in edges.items()
+    )
 
 
 def _instruction_count(code: bytes) -> int:
@@ -259,7 +268,7 @@ class Unicorn:
             raise RunTimeout(f"{self.name}: no end after {request.timeout:g} s; raise the timeout")
         protocol.check_exit(self.name, semihosting.exit_code, semihosting.console)
         layers = protocol.layer_count(folder)
-        profiles = counter.profiles(layers, request.samples) if request.profile else ()
+        profiles = counter.profiles(machine, layers, request.samples) if request.profile else ()
         model = self.core.upper()
         return protocol.read_result(folder, request, f"Unicorn Cortex-{model}", seconds, profiles)
 
@@ -321,6 +330,6 @@ def _count_instructions(machine: Uc, counter: _Counter) -> None:
         return int(machine.reg_read(arm.UC_ARM_REG_LR))
 
     def on_block(_machine: Uc, address: int, size: int, _user: Any) -> None:
-        counter.block(machine, address, size, link)
+        counter.block(address, size, link)
 
     machine.hook_add(unicorn.UC_HOOK_BLOCK, on_block)

@@ -1,37 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The explanation as a picture; matplotlib is imported only here."""
+"""The explanation as a picture."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from tinyq.errors import OutputError, ToolMissing
+from tinyq.plotting import new_figure, saved
 from tinyq.waterfall.layers import PARTS
 from tinyq.waterfall.report import Explanation
 from tinyq.waterfall.stages import CAUSES
 
-FORMATS: Final = (".png", ".svg", ".pdf")
 _COLOURS: Final = {"weights": "#4477aa", "activations": "#ee6677", "clipping": "#ccbb44"}
-
-
-def require_plotting(path: Path) -> None:
-    """Refuse before any work what cannot be drawn.
-
-    Raises:
-        OutputError: a file type that is not in ``FORMATS``.
-        ToolMissing: matplotlib is not installed.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise OutputError(f"cannot plot to {path}: name a file that ends in {', '.join(FORMATS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ToolMissing(
-            "--plot needs matplotlib, which is not installed; pip install matplotlib"
-        ) from error
 
 
 def draw(result: Explanation, form: str) -> bytes:
@@ -40,22 +20,16 @@ def draw(result: Explanation, form: str) -> bytes:
     Args:
         form: "png", "svg" or "pdf", the type of the file returned.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = [_draw_sqnr, _draw_layers]
     if result.accuracy_lost is not None:
         panels.insert(0, _draw_accuracy)
     heights = [2.8] * (len(panels) - 1) + [1.2 + 0.28 * len(result.layers)]
-    figure = Figure(figsize=(9, sum(heights) + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(sum(heights) + 0.4)
     figure.suptitle(f"{result.model}: what quantization costs ({result.samples} samples)")
     rows = figure.subplots(len(panels), 1, height_ratios=heights)
     for panel, axes in zip(panels, rows, strict=True):
         panel(axes, result)
-    stream = io.BytesIO()
-    figure.savefig(stream, format=form, dpi=120)
-    return stream.getvalue()
+    return saved(figure, form)
 
 
 def _draw_accuracy(axes: Any, result: Explanation) -> None:

@@ -40,6 +40,8 @@ int tq_port_measure(void (*stamp)(void *, unsigned, const void *, uint32_t), voi
 
 /* The deepest use of the stack so far in bytes; 0 where it is not known. */
 uint32_t tq_port_stack_used(void);
+/* The stack in use where it is called, in bytes; 0 where it is not known. */
+uint32_t tq_port_stack_depth(void);
 /* 0 when the stack has run into the data below it. */
 int tq_port_stack_intact(void);
 

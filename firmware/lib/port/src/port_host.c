@@ -60,6 +60,10 @@ uint32_t tq_port_stack_used(void) {
     return 0;
 }
 
+uint32_t tq_port_stack_depth(void) {
+    return 0;
+}
+
 int tq_port_stack_intact(void) {
     return 1;
 }

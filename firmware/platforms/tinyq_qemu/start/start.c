@@ -27,6 +27,10 @@ uint32_t tq_port_stack_used(void) {
     return (uint32_t)((uintptr_t)&__stack_top - (uintptr_t)word);
 }
 
+uint32_t tq_port_stack_depth(void) {
+    return (uint32_t)((uintptr_t)&__stack_top - (uintptr_t)__builtin_frame_address(0));
+}
+
 int tq_port_stack_intact(void) {
     const uint32_t *const floor = paint_floor();
     return floor != &__stack_limit || *floor == PAINT;
