@@ -20,11 +20,18 @@ from tinyq.codegen.ports import ports
 from tinyq.codegen.schedule import aliases
 from tinyq.codegen.text import COLUMNS, align_columns, comment, dimensions, table_rows
 from tinyq.codegen.vectors import seed_of, tensor_crcs, vector_inputs
-from tinyq.codegen.views import DescriptorView, LayerView, ModelView, TableView, VectorView
+from tinyq.codegen.views import (
+    ConstantView,
+    DescriptorView,
+    LayerView,
+    ModelView,
+    TableView,
+    VectorView,
+)
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.errors import GraphError, UnsupportedError
 from tinyq.graph import Graph, Node
-from tinyq.kernels.program import Program, Step
+from tinyq.kernels.program import Address, Program, Step
 from tinyq.ops import LinearOp
 from tinyq.ops.clayer import CLayer, CStruct, CTable
 from tinyq.passes.plan_memory import MemoryPlan
@@ -76,7 +83,7 @@ def lower_model(
         sha256=graph_hash(graph),
         core=program.target.core.name,
         summary=_summary(program),
-        headers=tuple(sorted({f"tinyq/{step.kernel.stem}.h" for step in program.steps})),
+        headers=tuple(sorted({f"tinyq/{stem}.h" for step in program.steps for stem in step.stems})),
         inputs=ports(graph, graph.inputs, places, f"{name.upper()}_INPUT"),
         outputs=ports(graph, graph.outputs, places, f"{name.upper()}_OUTPUT"),
         layers=_layers(program, places, name),
@@ -122,15 +129,9 @@ def _places(graph: Graph, plan: MemoryPlan) -> dict[str, str]:
 def _layers(program: Program, places: Mapping[str, str], name: str) -> tuple[LayerView, ...]:
     tables, descriptors = _Pool(), _Pool()
     return tuple(
-        _layer(program, index, step, _addresses(program, step, places), tables, descriptors)
+        _layer(program, index, step, places, tables, descriptors)
         for index, step in enumerate(program.steps)
     )
-
-
-def _addresses(program: Program, step: Step, places: Mapping[str, str]) -> dict[str, str]:
-    """The places of tensors and, under the empty name, of the step's scratch memory."""
-    offset = program.plan.scratch.get(step.name)
-    return {**places, "": f"a + {offset}" if offset else "a"}
 
 
 def _layer(
@@ -141,26 +142,55 @@ def _layer(
     tables: _Pool,
     descriptors: _Pool,
 ) -> LayerView:
-    new: list[TableView] = []
-    kernel = step.kernel
-    fields = _name_tables(kernel.fields, step.name, tables, new)
-    lines = _struct_lines(fields)
-    name, is_new = descriptors.name((kernel.stem, lines), f"{step.name}_layer")
-    inputs = [places[x] for x in step.inputs]
-    sources = _pointer_array(inputs) if kernel.gathers else ", ".join(inputs)
-    output = places[step.output]
-    arguments = [sources, output, *([places[""]] if kernel.scratch else [])]
+    constants: list[ConstantView] = []
+    calls = []
+    for number, call in enumerate(step.calls):
+        wanted = step.name if len(step.calls) == 1 else f"{step.name}_{number}"
+        name = _descriptor(call.kernel, step.name, wanted, tables, descriptors, constants)
+        inputs = [_place(program, step, address, places) for address in call.inputs]
+        sources = _pointer_array(inputs) if call.kernel.gathers else ", ".join(inputs)
+        others = (call.output, *([call.scratch] if call.scratch else []))
+        arguments = [sources, *(_place(program, step, address, places) for address in others)]
+        calls.append(_call(f"tq_run_{call.kernel.stem}", f"&{name}", *arguments))
     return LayerView(
         index,
         _layer_comment(program.graph, index, step),
-        tuple(new),
-        DescriptorView(name, f"tq_{kernel.stem}", lines) if is_new else None,
-        _call(f"tq_run_{kernel.stem}", f"&{name}", *arguments),
-        output,
+        tuple(constants),
+        tuple(calls),
+        places[step.output],
         program.graph.tensors[step.output].size,
-        kernel.code if is_new else "",
-        kernel.assembly if is_new else "",
     )
+
+
+def _descriptor(
+    kernel: CLayer,
+    node: str,
+    wanted: str,
+    tables: _Pool,
+    descriptors: _Pool,
+    constants: list[ConstantView],
+) -> str:
+    """The name of a kernel's descriptor; it and its tables go to ``constants`` if they are new."""
+    new: list[TableView] = []
+    lines = _struct_lines(_name_tables(kernel.fields, node, tables, new))
+    key = (kernel.stem, lines, kernel.code, kernel.assembly)
+    name, is_new = descriptors.name(key, f"{wanted}_layer")
+    if is_new:
+        view = DescriptorView(name, f"tq_{kernel.stem}", lines)
+        constants.append(ConstantView(tuple(new), kernel.code, view, kernel.assembly))
+    return name
+
+
+def _place(program: Program, step: Step, address: Address, places: Mapping[str, str]) -> str:
+    """The C expression of an address."""
+    if address.tensor is not None and address.offset == 0:
+        return places[address.tensor]
+    if address.tensor is not None and places[address.tensor].startswith("state"):
+        return f"{places[address.tensor]} + {address.offset}"
+    plan = program.plan
+    start = plan.scratch[step.name] if address.tensor is None else plan.offsets[address.tensor]
+    offset = start + address.offset
+    return f"a + {offset}" if offset else "a"
 
 
 def _pointer_array(places: list[str]) -> str:
@@ -176,7 +206,7 @@ def _call(function: str, *arguments: str) -> str:
 
 def _layer_comment(graph: Graph, index: int, step: Step) -> str:
     ins = " + ".join(_tensor_text(graph.tensors[name]) for name in step.inputs)
-    what = " ".join(filter(None, (step.kernel.stem, step.kernel.detail)))
+    what = _kernels_text(step)
     output = _tensor_text(graph.tensors[step.output])
     return comment(f"{index}  {step.label}: {what}, {ins} to {output}")
 
@@ -236,11 +266,11 @@ def _summary(program: Program) -> tuple[str, ...]:
             (
                 str(index),
                 comment(step.label),
-                _kernel_text(step.kernel, weights),
+                _kernels_text(step, weights),
                 _tensor_text(output),
                 str(_weight_bytes(weights)) if weights else "-",
                 str(bits.bits) if bits else "-",
-                str(step.kernel.scratch or "-"),
+                str(step.memory.scratch or "-"),
                 _interval(output, program.plan),
             )
         )
@@ -255,9 +285,11 @@ def _weight_bytes(weights: Weights) -> int:
     return len(weights.packed()) + ENCODINGS[weights.encoding].table_entries
 
 
-def _kernel_text(kernel: CLayer, weights: Weights | None) -> str:
+def _kernels_text(step: Step, weights: Weights | None = None) -> str:
+    if len(step.calls) > 1:
+        return f"{' + '.join(step.stems)} in {len(step.calls) // len(step.nodes)} bands"
     encoding = weights.encoding if weights else ""
-    return " ".join(filter(None, (kernel.stem, kernel.detail, encoding)))
+    return " ".join(filter(None, (step.kernel.stem, step.kernel.detail, encoding)))
 
 
 def _interval(tensor: Tensor, plan: MemoryPlan) -> str:

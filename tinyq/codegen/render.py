@@ -63,8 +63,5 @@ def render(program: Program, options: RenderOptions) -> dict[str, str]:
         path.replace("NAME", name): environment.get_template(template).render(m=model)
         for path, template in FILES.items()
     }
-    return files | {
-        f"{name}/src/{name}_{layer.index}.S": layer.assembly
-        for layer in model.layers
-        if layer.assembly
-    }
+    sources = [c.assembly for layer in model.layers for c in layer.constants if c.assembly]
+    return files | {f"{name}/src/{name}_{i}.S": text for i, text in enumerate(sources)}

@@ -26,28 +26,39 @@ class DescriptorView:
 
 
 @dataclass(frozen=True)
+class ConstantView:
+    """A descriptor with what it refers to.
+
+    Attributes:
+        tables: those that it is the first to need.
+        code: C text that it needs.
+        assembly: text of an assembly source of its own.
+    """
+
+    tables: tuple[TableView, ...]
+    code: str
+    descriptor: DescriptorView
+    assembly: str
+
+
+@dataclass(frozen=True)
 class LayerView:
-    """One call of the schedule.
+    """One step of the schedule.
 
     Attributes:
         comment: number, user's layer, shapes.
-        tables, descriptor: constants that this layer is the first to need.
-        call: the statement.
+        constants: what this step is the first to need.
+        calls: the statements.
         output: expression of the output's address.
         output_bytes: its size.
-        code: C text that the descriptor needs.
-        assembly: text of the layer's own assembly source.
     """
 
     index: int
     comment: str
-    tables: tuple[TableView, ...]
-    descriptor: DescriptorView | None
-    call: str
+    constants: tuple[ConstantView, ...]
+    calls: tuple[str, ...]
     output: str
     output_bytes: int
-    code: str
-    assembly: str
 
 
 @dataclass(frozen=True)

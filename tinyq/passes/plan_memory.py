@@ -13,7 +13,7 @@ occur the result mostly meets the lower bound, the largest sum of bytes alive at
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,6 +33,7 @@ class MemoryStep:
         in_place: positions of the inputs that the output may overlay.
         scratch: bytes that the step needs besides.
         alias: the output is the input under another name.
+        overlay: the output may lie over input 0 where it starts so many bytes before it.
     """
 
     name: str
@@ -41,21 +42,58 @@ class MemoryStep:
     in_place: tuple[int, ...] = ()
     scratch: int = 0
     alias: bool = False
+    overlay: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """``size`` bytes from ``start`` of a buffer, in use from step ``first`` to ``last``, inclusive.
+
+    ``name`` is a tensor's, or that of the step whose scratch memory it is.
+    """
+
+    name: str
+    start: int
+    size: int
+    first: int
+    last: int
+
+    @property
+    def end(self) -> int:
+        """The byte after it."""
+        return self.start + self.size
+
+    def meets(self, other: Part) -> bool:
+        """True when both are in use at one time."""
+        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes from step ``first`` to step ``last``, inclusive: of tensors, or a step's scratch."""
+    """Parts at fixed distances: tensors that share bytes, or a step's scratch memory."""
 
-    tensors: tuple[str, ...]
-    size: int
-    first: int
-    last: int
-    scratch: str | None = None
+    parts: tuple[Part, ...]
+    is_scratch: bool = False
 
-    def meets(self, other: Buffer) -> bool:
-        """True when both are alive at one time."""
-        return self.first <= other.last and other.first <= self.last
+    @property
+    def size(self) -> int:
+        """Bytes from the first part's start to the last one's end."""
+        return max(part.end for part in self.parts)
+
+    @property
+    def first(self) -> int:
+        """The first step that uses any of it."""
+        return min(part.first for part in self.parts)
+
+    @property
+    def last(self) -> int:
+        """The last step that uses any of it."""
+        return max(part.last for part in self.parts)
+
+    def size_at(self, step: int) -> int:
+        """Bytes between the outermost parts in use at a step."""
+        used = [part for part in self.parts if part.first <= step <= part.last]
+        return max(p.end for p in used) - min(p.start for p in used) if used else 0
 
 
 @dataclass(frozen=True)
@@ -92,18 +130,20 @@ def plan_memory(graph: Graph, steps: Sequence[MemoryStep] | None = None) -> Memo
     """Place every tensor that the steps read or write; without ``steps`` one step a node."""
     steps = portable_steps(graph) if steps is None else steps
     buffers = find_buffers(graph, steps)
-    placements = [_first_fit(order) for order in _orders(buffers)]
-    best = min(placements, key=lambda p: _extent(p.items()))
-    offsets = {name: offset for buffer, offset in best.items() for name in buffer.tensors}
+    best = pack(buffers)
+    offsets, scratch = (
+        {p.name: at + p.start for b, at in best.items() if b.is_scratch is kind for p in b.parts}
+        for kind in (False, True)
+    )
     states = [t for t in graph.tensors.values() if t.state]
-    starts = list(itertools.accumulate((_align(t.size) for t in states), initial=0))
+    starts = list(itertools.accumulate((align(t.size) for t in states), initial=0))
     return MemoryPlan(
-        _extent(best.items()),
+        extent_of(best),
         offsets,
         _lower_bound(buffers, len(steps)),
         {t.name: start for t, start in zip(states, starts, strict=False)},
         starts[-1],
-        scratch={b.scratch: offset for b, offset in best.items() if b.scratch is not None},
+        scratch=scratch,
     )
 
 
@@ -117,15 +157,16 @@ def find_buffers(graph: Graph, steps: Sequence[MemoryStep] | None = None) -> tup
         for name in step.inputs:
             last[name] = index
     last.update(dict.fromkeys(graph.outputs, len(steps)))
-    groups: dict[str, list[str]] = {n: [n] for n in first if not graph.tensors[n].state}
+    groups: dict[str, dict[str, int]] = {n: {n: 0} for n in first if not graph.tensors[n].state}
     for index, step in enumerate(steps):
         source = _shares_with(step, index, groups, last)
         if source is not None:
-            merged = groups[source] + groups[step.output]
+            start = groups[source][source] - align(step.overlay or 0)
+            merged = {**groups[source], step.output: start}
             groups.update(dict.fromkeys(merged, merged))
     unique = {id(group): group for group in groups.values()}
     scratch = (
-        Buffer((), _align(step.scratch), index, index, step.name)
+        Buffer((Part(step.name, 0, align(step.scratch), index, index),), True)
         for index, step in enumerate(steps)
         if step.scratch
     )
@@ -135,7 +176,7 @@ def find_buffers(graph: Graph, steps: Sequence[MemoryStep] | None = None) -> tup
 def _shares_with(
     step: MemoryStep,
     index: int,
-    groups: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Mapping[str, int]],
     last: Mapping[str, int],
 ) -> str | None:
     """The input whose bytes the output takes over, if any."""
@@ -143,28 +184,41 @@ def _shares_with(
         return None
     if step.alias:
         return next((name for name in step.inputs if name in groups), None)
-    candidates = [step.inputs[i] for i in step.in_place if step.inputs[i] in groups]
+    places = step.in_place if step.overlay is None else (0,)
+    candidates = [step.inputs[i] for i in places if step.inputs[i] in groups]
     dying = [n for n in candidates if max(last[other] for other in groups[n]) == index]
-    return next((n for n in dying if _only_in_place(step, groups[n])), None)
+    return next((n for n in dying if _reads_only_at(step, places, groups[n])), None)
 
 
-def _only_in_place(step: MemoryStep, group: Sequence[str]) -> bool:
-    """The step reads the bytes of ``group`` through inputs that allow to overwrite them only."""
-    return all(i in step.in_place for i, name in enumerate(step.inputs) if name in group)
+def _reads_only_at(step: MemoryStep, places: Sequence[int], group: Mapping[str, int]) -> bool:
+    """The step reads the bytes of ``group`` through no other inputs."""
+    return all(i in places for i, name in enumerate(step.inputs) if name in group)
 
 
 def _buffer(
-    graph: Graph, names: Sequence[str], first: Mapping[str, int], last: Mapping[str, int]
+    graph: Graph, group: Mapping[str, int], first: Mapping[str, int], last: Mapping[str, int]
 ) -> Buffer:
+    lowest = min(group.values())
     return Buffer(
-        tuple(names),
-        _align(max(graph.tensors[n].size for n in names)),
-        min(first[n] for n in names),
-        max(last[n] for n in names),
+        tuple(
+            Part(name, start - lowest, align(graph.tensors[name].size), first[name], last[name])
+            for name, start in group.items()
+        )
     )
 
 
-def _align(size: int) -> int:
+def pack(buffers: Sequence[Buffer]) -> dict[Buffer, int]:
+    """Offsets of buffers that may not meet, in as few bytes as the orders tried need."""
+    return min((_first_fit(order) for order in _orders(buffers)), key=extent_of)
+
+
+def extent_of(placed: Mapping[Buffer, int]) -> int:
+    """Bytes of a packing."""
+    return max((offset + buffer.size for buffer, offset in placed.items()), default=0)
+
+
+def align(size: int) -> int:
+    """``size`` rounded up to ``ALIGNMENT``."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
@@ -187,20 +241,23 @@ def _orders(buffers: Sequence[Buffer]) -> Iterable[list[Buffer]]:
 def _first_fit(order: Sequence[Buffer]) -> dict[Buffer, int]:
     placed: dict[Buffer, int] = {}
     for buffer in order:
+        forbidden = sorted(_forbidden(buffer, placed))
         offset = 0
-        neighbours = sorted((o, b.size) for b, o in placed.items() if b.meets(buffer))
-        for start, size in neighbours:
-            if offset + buffer.size <= start:
-                break
-            offset = max(offset, start + size)
+        for start, end in forbidden:
+            if start <= offset < end:
+                offset = end
         placed[buffer] = offset
     return placed
 
 
-def _extent(placed: Iterable[tuple[Buffer, int]]) -> int:
-    return max((offset + buffer.size for buffer, offset in placed), default=0)
+def _forbidden(buffer: Buffer, placed: Mapping[Buffer, int]) -> Iterator[tuple[int, int]]:
+    """Offsets [start, end) at which a part of ``buffer`` would lie over a placed part."""
+    for other, offset in placed.items():
+        for mine, theirs in itertools.product(buffer.parts, other.parts):
+            if mine.meets(theirs):
+                start = offset + theirs.start - mine.start
+                yield start - mine.size + 1, start + theirs.size
 
 
 def _lower_bound(buffers: Sequence[Buffer], steps: int) -> int:
-    alive = ([b.size for b in buffers if b.first <= s <= b.last] for s in range(-1, steps + 1))
-    return max((sum(sizes) for sizes in alive), default=0)
+    return max((sum(b.size_at(s) for b in buffers) for s in range(-1, steps + 1)), default=0)
