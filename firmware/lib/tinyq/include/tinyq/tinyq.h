@@ -9,6 +9,8 @@
 #include "concat.h"
 #include "conv2d.h"
 #include "conv2d_lanes.h"
+#include "conv2d_nibbles.h"
+#include "conv2d_smlal.h"
 #include "crc32.h"
 #include "dense.h"
 #include "depthwise_conv2d.h"
