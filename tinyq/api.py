@@ -612,5 +612,4 @@ def profile(model: Model, on: str = "qemu-m4", kernels: Mapping[str, str] | None
         on: an emulated core, ``qemu-m4`` or ``unicorn-m4``; ``m4`` is the former.
         kernels: kernel by layer: see ``Target.overrides``.
     """
-    target = None if kernels is None else Target(find_core(on.rpartition("-")[2]), kernels)
-    return measure_profile(as_graph(model), on, target)
+    return measure_profile(as_graph(model), on, kernels)

@@ -197,11 +197,12 @@ def _macs(graph: Graph, nodes: Sequence[Node]) -> int:
     return sum(op.macs(ins, out) for op, ins, out in shapes)
 
 
-def measure_profile(graph: Graph, on: str, target: Target | None = None) -> Cost:
+def measure_profile(graph: Graph, on: str, kernels: Mapping[str, str] | None = None) -> Cost:
     """Everything about one inference: instructions, modelled cycles, stack and memory.
 
     Args:
         on: an emulator that counts, ``qemu-m4``; a core's name alone means QEMU's.
+        kernels: kernel by layer: see ``Target.overrides``.
 
     Raises:
         InputError: it counts nothing; ToolMissing: no compiler or emulator.
@@ -211,14 +212,14 @@ def measure_profile(graph: Graph, on: str, target: Target | None = None) -> Cost
     if name not in BACKENDS or kind not in COUNTING:
         known = [backend for backend in BACKENDS if backend.startswith(COUNTING)]
         raise InputError(f"'{on}' counts no instructions; choose one of {', '.join(known)}")
-    backend = EmulatedBackend(name, target)
+    backend = EmulatedBackend(name).with_kernels(core, kernels or {})
     profile = _profile(graph, backend)
     cost = _cost(graph, core, backend, profile)
     plain = emulator(name).run(_request(graph, backend, profile=False))
     return replace(
         _with_cycles(graph, cost, backend, profile),
         stack_bytes=plain.invoke_stack_bytes,
-        size=measure_size(graph, core, target),
+        size=measure_size(graph, core, backend.kernels),
     )
 
 

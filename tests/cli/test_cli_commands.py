@@ -204,13 +204,67 @@ def test_size(cli: Any, model: Path) -> None:
 @pytest.mark.usefixtures("arm")
 def test_profile(cli: Any, model: Path) -> None:
     need("qemu-m3")
-    result = cli("profile", model, "--core", "m3", json_file=True)
+    result = cli("profile", model, "--on", "qemu-m3", "--kernels", "portable", json_file=True)
     assert result.code == 0
     assert (result.json["core"], result.json["macs"]) == ("m3", 768)
+    assert [x["kernel"] for x in result.json["layers"]] == ["conv2d", "dense"]
     assert [x["name"] for x in result.json["layers"]] == ["keras/conv2d0", "keras/dense2"]
     assert [x["macs"] for x in result.json["layers"]] == [576, 192]
     assert all(x["instructions"] >= x["macs"] for x in result.json["layers"])
     assert result.json["instructions"] > 768
+    assert result.json["instructions_per_mac"] == result.json["instructions"] / 768
+
+
+@pytest.mark.usefixtures("arm")
+def test_profile_shows_cycles_stack_and_flash(cli: Any, model: Path, tmp_path: Path) -> None:
+    need("unicorn-m0")
+    pytest.importorskip("matplotlib", reason="--plot needs matplotlib")
+    plot = tmp_path / "cost.png"
+    result = cli("profile", model, "--on", "unicorn-m0", "--plot", plot, json_file=True)
+    assert result.code == 0
+    assert "not validated on silicon" in result.out
+    assert "tq_run_dense" in result.out
+    whole = result.json["cycles"]
+    assert result.json["instructions"] <= whole["least"] <= whole["most"]
+    layers = [x["cycles"] for x in result.json["layers"]]
+    assert all(x["cycles"]["least"] >= x["instructions"] for x in result.json["layers"])
+    # Each layer's cycles hold the call of a hook, the whole holds none, but entry and exit.
+    assert abs(sum(x["least"] for x in layers) - whole["least"]) < 100
+    assert 0 < result.json["stack_bytes"] < 1000
+    size = result.json["size"]
+    assert sum(x["bytes"] for x in size["functions"]) < size["flash_bytes"]
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.usefixtures("arm")
+def test_profile_of_a_core_without_published_timing(cli: Any, model: Path) -> None:
+    need("qemu-m7")
+    result = cli("profile", model, "--core", "m7", json_file=True)
+    assert (result.code, result.json["backend"], result.json["cycles"]) == (0, "qemu-m7", None)
+    assert "no timing table is published for m7" in result.out
+
+
+def test_inspect_shows_the_kernels_of_a_core(cli: Any, model: Path) -> None:
+    plain = cli("inspect", model, "--core", "m4", "--kernels", "portable", json_file=True)
+    assert [x["kernel"] for x in plain.json["layers"]] == ["conv2d", "", "dense"]
+    assert plain.json["target"] == "m4 (*=portable)"
+    fast = cli("inspect", model, "--core", "m4", "--kernel", "conv2d0=portable", json_file=True)
+    assert fast.json["layers"][0]["kernel"] == "conv2d"
+    assert fast.json["target"] == "m4 (conv2d0=portable)"
+    assert all(x["scratch"] >= 0 for x in fast.json["layers"])
+
+
+@pytest.mark.usefixtures("host")
+def test_host_runs_the_kernels_of_a_core(cli: Any, model: Path) -> None:
+    words = ("verify", model, "--on", "host", "--count", 2)
+    result = cli(*words, "--core", "m4", json_file=True)
+    assert result.code == 0
+    certificate = json.loads(model.with_suffix(".certificate.json").read_text())
+    assert certificate["backends"]["host"]["tools"]["kernels"] == "m4"
+    assert {"generated for generic", "generated for m4", "library"} == set(certificate["sources"])
+    assert cli(*words, "--core", "m4", "--kernels", "portable", json_file=True).code == 0
+    certificate = json.loads(model.with_suffix(".certificate.json").read_text())
+    assert certificate["backends"]["host"]["tools"]["kernels"] == "m4 (*=portable)"
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,16 @@ def test_unknown_names(cli: Any, tmp_path: Path, model: Path, data: Path) -> Non
     refused(cli, tmp_path, "export", model, "-o", out, "--name", "while", says="reserved")
     refused(cli, tmp_path, "export", model, "-o", out, "--name", "9x", says="identifier")
     refused(cli, tmp_path, "divide", says="divide")
+    refused(cli, tmp_path, "profile", model, "--on", "host", says="counts no instructions")
+    refused(cli, tmp_path, "profile", model, "--on", "renode-m4", says="choose one of qemu-m0")
+    refused(cli, tmp_path, "profile", model, "--plot", tmp_path / "a.bmp", says=".png")
+    refused(cli, tmp_path, "size", model, "--kernel", "conv2d0", says="write LAYER=STEM")
+    refused(
+        cli, tmp_path, "size", model, "--kernel", "conv2d0=magic", says="unknown kernel 'magic'"
+    )
+    refused(cli, tmp_path, "size", model, "--kernel", "nothing=portable", says="no layer is called")
+    refused(cli, tmp_path, "inspect", model, "--kernels", "slow", says="choose portable or fast")
+    refused(cli, tmp_path, "verify", model, "--core", "z80", says="unknown core 'z80'")
     assert not out.exists()
 
 

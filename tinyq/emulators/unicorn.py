@@ -60,7 +60,7 @@ class _Counter:
         self.previous = (address, size)
         if address == self.stamp:
             self.intervals.append(self.edges)
-            self.back = link() & ~1
+            self.edges, self.back = {}, link() & ~1
         elif address == self.back:
             self.edges, self.back = {}, -1
 
