@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tinyq.errors import InputError
-from tinyq.kernels import conv2d_lanes, conv2d_nibbles, conv2d_smlal
+from tinyq.kernels import conv2d_lanes, conv2d_nibbles, conv2d_pot_code, conv2d_smlal
 from tinyq.kernels.request import Choice, Request
 from tinyq.ops.clayer import CLayer
 
@@ -22,6 +22,7 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_smlal": conv2d_smlal.choose,
     "conv2d_nibbles": conv2d_nibbles.choose,
+    "conv2d_pot_code": conv2d_pot_code.choose,
     "conv2d_lanes": conv2d_lanes.choose,
 }
 

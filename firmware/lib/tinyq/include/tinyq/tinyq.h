@@ -10,6 +10,7 @@
 #include "conv2d.h"
 #include "conv2d_lanes.h"
 #include "conv2d_nibbles.h"
+#include "conv2d_pot_code.h"
 #include "conv2d_smlal.h"
 #include "crc32.h"
 #include "dense.h"
