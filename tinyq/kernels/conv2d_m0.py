@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution on the Cortex-M0: weights expanded to words, in lanes where that is faster.
+
+A word of *lanes* holds the weights of two output channels, w0 + w1 * 2**16, so that one
+multiplication by an activation serves both.  The sum of such products is S0 + S1 * 2**16 modulo
+2**32 and can be told apart where S0 and S1 lie within 16 bits: over a *part* of the kernel that is
+short enough.  The bounds are those of the actual weights, S0 and S1 are centred by what they start
+from, and every part is added to 32-bit sums.  No training for narrow accumulators is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tinyq.encodings import ENCODINGS
+from tinyq.kernels.blocks_m0 import (
+    PAIRS_BYTES,
+    Int64Array,
+    fits,
+    image_fields,
+    pack,
+    requant_fields,
+    stream_table,
+    to_blocks,
+)
+from tinyq.kernels.request import Request
+from tinyq.ops import Conv2D
+from tinyq.ops.base import product_range
+from tinyq.ops.clayer import CLayer, CTable, type_suffix
+
+#: bytes of scratch memory: expanded weights of a part, and sums
+WORDS_BYTES: Final = 4096
+SUMS_BYTES: Final = 3072
+TAP_BYTES: Final = 16
+MAX_TAPS: Final = WORDS_BYTES // TAP_BYTES
+LANE_RANGE: Final = 2**16 - 1
+LANE_MIN: Final = -(2**15)
+#: fewer output pixels do not pay for the expansion
+MIN_PIXELS: Final = 2
+#: parts are counted in a byte
+MAX_PARTS: Final = 255
+#: instructions of a tap of four words, of a pixel in a part, of a pixel in a part of lanes
+TAP_COST: Final = 10.3
+PLAIN_COST: Final = 40
+LANES_COST: Final = 75
+
+PLAIN_BLOCK: Final = 4
+LANES_BLOCK: Final = 8
+
+
+@dataclass(frozen=True)
+class Box:
+    """Taps of a kernel ``[KH, KW, I]``: half-open ranges."""
+
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    channels: tuple[int, int]
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """To index ``[O, KH, KW, I]``."""
+        return (slice(None), slice(*self.rows), slice(*self.cols), slice(*self.channels))
+
+    @property
+    def taps(self) -> int:
+        """How many."""
+        ranges = (self.rows, self.cols, self.channels)
+        return int(np.prod([end - begin for begin, end in ranges]))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The first six fields of a ``tq_part_m0``."""
+        ranges = (self.rows, self.cols, self.channels)
+        return [n for begin, end in ranges for n in (begin, end - begin)]
+
+
+#: whether taps may be one part
+Admits = Callable[[Box], bool]
+
+
+def split(shape: tuple[int, ...], admits: Admits) -> list[Box]:
+    """The kernel ``[KH, KW, I]`` as few boxes, of whole rows where possible, else columns."""
+    height, width, channels = shape
+    boxes: list[Box] = []
+
+    def rows(begin: int, end: int) -> Box:
+        return Box((begin, end), (0, width), (0, channels))
+
+    for begin, end in _greedy(height, lambda a, b: admits(rows(a, b))):
+        if admits(rows(begin, end)):
+            boxes.append(rows(begin, end))
+        else:
+            boxes.extend(_split_row((begin, end), width, channels, admits))
+    return boxes
+
+
+def _split_row(row: tuple[int, int], width: int, channels: int, admits: Admits) -> Iterator[Box]:
+    def cols(begin: int, end: int) -> Box:
+        return Box(row, (begin, end), (0, channels))
+
+    def some(col: tuple[int, int]) -> Callable[[int, int], bool]:
+        return lambda a, b: admits(Box(row, col, (a, b)))
+
+    for col in _greedy(width, lambda a, b: admits(cols(a, b))):
+        if admits(cols(*col)):
+            yield cols(*col)
+        else:
+            yield from (Box(row, col, part) for part in _greedy(channels, some(col)))
+
+
+def _greedy(count: int, admits: Callable[[int, int], bool]) -> Iterator[tuple[int, int]]:
+    """0..count in ranges, each as long as it is admitted (but at least 1)."""
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and admits(begin, end + 1):
+            end += 1
+        yield begin, end
+        begin = end
+
+
+def _product_bounds(request: Request, op: Conv2D) -> tuple[Int64Array, Int64Array]:
+    """Smallest and largest value of every product, ``[O, KH, KW, I]``; 0 where it is clipped."""
+    x = request.intervals[0].with_zero()
+    return product_range(op.quantized.image().astype(np.int64), x.lo, x.hi)
+
+
+def _box_bounds(bounds: tuple[Int64Array, Int64Array], box: Box) -> tuple[Int64Array, Int64Array]:
+    lo, hi = (b[box.slices].sum((1, 2, 3)) for b in bounds)
+    return lo, hi
+
+
+@dataclass(frozen=True, eq=False)
+class Scheme:
+    """How a layer is computed.
+
+    Attributes:
+        boxes: its parts.
+        block: output channels at a time.
+        centres: ``[parts, O]`` what lanes start from; ``None``: plain words.
+    """
+
+    boxes: list[Box]
+    block: int
+    centres: Int64Array | None
+
+    def cost(self, outputs: int) -> float:
+        """Instructions per output pixel, roughly."""
+        each = PLAIN_COST if self.centres is None else LANES_COST
+        taps = sum(box.taps for box in self.boxes)
+        return -(-outputs // self.block) * (TAP_COST * taps + each * len(self.boxes))
+
+
+def plain_scheme(op: Conv2D) -> Scheme:
+    """One channel a word; parts as large as the scratch memory admits."""
+    shape = op.weights.shape[1:]
+    return Scheme(split(shape, lambda box: box.taps <= MAX_TAPS), PLAIN_BLOCK, None)
+
+
+def lanes_scheme(request: Request, op: Conv2D) -> Scheme:
+    """Two channels a word; parts as large as 16 bits admit.  Two taps always fit."""
+    bounds = _product_bounds(request, op)
+
+    def admits(box: Box) -> bool:
+        if box.taps > MAX_TAPS:
+            return False
+        lo, hi = _box_bounds(bounds, box)
+        return int((hi - lo).max()) <= LANE_RANGE
+
+    boxes = split(op.weights.shape[1:], admits)
+    lows = np.array([_box_bounds(bounds, box)[0] for box in boxes])
+    highs = np.array([_box_bounds(bounds, box)[1] for box in boxes])
+    # Nothing is moved that need not be: most starts are 0.
+    centres = np.maximum(LANE_MIN - lows, 0) + np.minimum(LANE_MIN + LANE_RANGE - highs, 0)
+    return Scheme(boxes, LANES_BLOCK, centres)
+
+
+def choose_scheme(request: Request, op: Conv2D) -> Scheme:
+    """The faster one."""
+    plain, lanes = plain_scheme(op), lanes_scheme(request, op)
+    outputs = op.weights.shape[0]
+    use_lanes = len(lanes.boxes) <= MAX_PARTS and lanes.cost(outputs) < plain.cost(outputs)
+    return lanes if use_lanes else plain
+
+
+def choose(request: Request) -> CLayer | None:
+    """Any convolution with several output pixels, all encodings; core m0."""
+    op = request.node.op
+    if not isinstance(op, Conv2D) or not fits(request, op):
+        return None
+    height, width, _ = request.out.shape
+    if height * width < MIN_PIXELS or 4 * LANES_BLOCK * width > SUMS_BYTES:
+        return None
+    scheme = choose_scheme(request, op)
+    return None if len(scheme.boxes) > MAX_PARTS else layer_of(request, op, scheme)
+
+
+def layer_of(request: Request, op: Conv2D, scheme: Scheme) -> CLayer:
+    """A layer's C form in the given scheme."""
+    height, width, _ = request.out.shape
+    tile_rows = min(height, SUMS_BYTES // (4 * scheme.block * width))
+    bits = ENCODINGS[op.quantized.encoding].bits
+    kind = "" if scheme.centres is None else "lanes_"
+    words = 4 * max(box.taps for box in scheme.boxes)
+    outputs = op.weights.shape[0]
+    padded = -(-outputs // scheme.block) * scheme.block
+    less = np.zeros(outputs, np.int64) if scheme.centres is None else scheme.centres.sum(0)
+    fields = {
+        **_codes_fields(op, scheme, bits),
+        **image_fields(op.quantized),
+        **_lanes_fields(scheme, padded),
+        "expand": f"tq_expand_m0_{kind}{bits}",
+        "dot": f"tq_dot_m0_{kind}{type_suffix(request.ins[0])}",
+        "requant": requant_fields(request, op, less, padded),
+        **{name: request.plain.fields[name] for name in ("input", "output", "kernel")},
+        "tile_rows": tile_rows,
+        "word_count": words,
+        "part_count": len(scheme.boxes),
+        "block": scheme.block,
+        "has_pairs": int(bits == 4),
+    }
+    sums = 4 * scheme.block * tile_rows * width
+    scratch = PAIRS_BYTES * (bits == 4) + 4 * words + sums
+    return CLayer("conv2d_m0", fields, request.plain.detail, scratch=scratch)
+
+
+def _codes_fields(op: Conv2D, scheme: Scheme, bits: int) -> dict[str, CTable]:
+    codes = op.quantized.codes
+    boxes = [codes[box.slices].reshape(len(codes), -1) for box in scheme.boxes]
+    blocked = [to_blocks(box, scheme.block) for box in boxes]
+    count = len(blocked[0])
+    parts = [pack(box[block], bits) for block in range(count) for box in blocked]
+    sizes = [len(part) for part in parts[: len(boxes)]]
+    described = zip(scheme.boxes, sizes, strict=True)
+    numbers = [n for box, size in described for n in (*box.numbers, size)]
+    return {
+        "codes": stream_table(parts),
+        "parts": CTable("parts", np.array(numbers, np.uint16)),
+    }
+
+
+def _lanes_fields(scheme: Scheme, padded: int) -> dict[str, CTable]:
+    if scheme.centres is None:
+        return {}
+    parts, outputs = scheme.centres.shape
+    centres = np.pad(scheme.centres, ((0, 0), (0, padded - outputs)))
+    pairs = centres.reshape(parts, -1, scheme.block // 2, 2).transpose(1, 0, 2, 3)
+    words = (pairs[..., 0] + (pairs[..., 1] << 16)).reshape(-1) & 0xFFFFFFFF
+    return {"lanes": CTable("lanes", words.astype(np.uint32))}
