@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from tinyq.errors import InputError
-from tinyq.kernels import conv2d_lanes, conv2d_m0, conv2d_nibbles, conv2d_pot_code, conv2d_smlal
+from tinyq.kernels import (
+    conv2d_lanes,
+    conv2d_m0,
+    conv2d_nibbles,
+    conv2d_pot_code,
+    conv2d_smlal,
+    dense_dsp,
+    dense_lut_dsp,
+)
 from tinyq.kernels.request import Choice, Request
 from tinyq.ops.clayer import CLayer
 
@@ -25,6 +33,8 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_pot_code": conv2d_pot_code.choose,
     "conv2d_m0": conv2d_m0.choose,
     "conv2d_lanes": conv2d_lanes.choose,
+    "dense_dsp": dense_dsp.choose,
+    "dense_lut_dsp": dense_lut_dsp.choose,
 }
 
 

@@ -16,6 +16,8 @@
 #include "conv2d_smlal.h"
 #include "crc32.h"
 #include "dense.h"
+#include "dense_dsp.h"
+#include "dense_lut_dsp.h"
 #include "depthwise_conv2d.h"
 #include "geometry.h"
 #include "lookup.h"

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases that run in a kernel of a core instead of the operator's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernels.harness import Case
+
+from tinyq import proof
+from tinyq.cores import CORES
+from tinyq.graph import Graph, Node
+from tinyq.kernels import KERNELS, Request
+from tinyq.ops.clayer import CLayer
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCase(Case):
+    """A layer in the kernel ``stem`` of ``core``, which must apply."""
+
+    stem: str = ""
+    core: str = "m4"
+
+    def graph(self) -> Graph:
+        """The layer alone."""
+        tensors = {t.name: t for t in (*self.ins, self.out)}
+        node = Node("n", self.op, tuple(t.name for t in self.ins), (self.out.name,))
+        return Graph("g", tensors, (node,), tuple(dict.fromkeys(node.inputs)), node.outputs)
+
+    def request(self) -> Request:
+        """What the kernel is chosen from."""
+        graph = self.graph()
+        (node,) = graph.nodes
+        plain = self.op.to_c(self.ins, self.out)
+        proved, bounds = proof.prove(graph).get("n"), proof.intervals(graph)
+        return Request(
+            CORES[self.core], graph, node, plain, proved, tuple(bounds[x] for x in node.inputs)
+        )
+
+    def choice(self) -> CLayer | None:
+        """What the kernel answers."""
+        return KERNELS[self.stem](self.request())
+
+    def layer(self) -> CLayer:
+        found = self.choice()
+        assert found is not None, f"{self.stem} does not apply: {self.label}"
+        return found
+
+
+def in_kernel(case: Case, stem: str, core: str = "m4", in_place: int | None = None) -> KernelCase:
+    """The case in a kernel."""
+    return KernelCase(case.op, case.ins, case.out, case.xs, in_place, case.label, stem, core)
