@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tinyq.boards import Region
 from tinyq.errors import TinyqError
 from tinyq.toolchain import Image
 
@@ -27,6 +28,22 @@ class RunTimeout(RunError):
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What one call may touch besides its stack and constant data.
+
+    Attributes:
+        function: address of what is called.
+        readable, writable: regions of RAM.
+        label: what it is called in messages.
+    """
+
+    function: int
+    readable: tuple[Region, ...]
+    writable: tuple[Region, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """What to run.
 
@@ -39,6 +56,9 @@ class RunRequest:
         selftest: run the model's self-test first.
         check_memory: prove for every load and store that it lies in the program's memory and, on
             cores that need it, is aligned (Unicorn only; slow).
+        scopes: with ``check_memory``: the calls of an inference in their order; while each runs,
+            what they call included, only what it names may be touched.
+        constants: with ``scopes``: what any call may read in flash.
         timeout: seconds.
     """
 
@@ -49,6 +69,8 @@ class RunRequest:
     profile: bool = False
     selftest: bool = False
     check_memory: bool = False
+    scopes: tuple[Scope, ...] = ()
+    constants: tuple[Region, ...] = ()
     timeout: float = 600.0
 
 

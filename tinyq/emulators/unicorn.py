@@ -17,7 +17,7 @@ import importlib.util
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tinyq import elf
 from tinyq.boards import Board, Region
 from tinyq.emulators import protocol
-from tinyq.emulators.base import Edges, Profile, RunError, RunRequest, RunResult, RunTimeout
+from tinyq.emulators.base import Edges, Profile, RunError, RunRequest, RunResult, RunTimeout, Scope
 from tinyq.errors import EmulatorMissing
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ MODELS = {
     "m33": "UC_CPU_ARM_CORTEX_M33",
 }
 _PAGE = 0x1000
+#: bytes of stack that a call may take, and of its arguments there
+_STACK = 0x1000
+_ARGUMENTS = 0x20
 _SYSTEM_CONTROL = Region(0xE000E000, _PAGE)
 _INTERRUPT_BKPT = 7
 
@@ -99,19 +102,47 @@ def _instruction_count(code: bytes) -> int:
 
 @dataclass
 class _Accesses:
-    """Checks every access of the program; keeps the first that is wrong."""
+    """Checks every access of the program; keeps the first that is wrong.
+
+    ``turn`` counts the calls of ``scopes`` that have begun; one of them runs while ``back``, the
+    address that it returns to, is not -1.  Its stack goes from ``top`` down; arguments lie above.
+    """
 
     board: Board
     aligned: bool
+    scopes: Sequence[Scope] = ()
+    constants: tuple[Region, ...] = ()
     fault: str = ""
+    turn: int = 0
+    back: int = -1
+    top: int = 0
+
+    def block(self, address: int, registers: Callable[[], tuple[int, int]]) -> None:
+        """A basic block is about to run; ``registers`` gives LR and SP."""
+        if address == self.back:
+            self.back = -1
+        elif self.back == -1 and address == self._next().function:
+            link, self.top = registers()
+            self.back, self.turn = link & ~1, self.turn + 1
+
+    def _next(self) -> Scope:
+        return self.scopes[self.turn % len(self.scopes)]
+
+    def _allowed(self, store: bool) -> tuple[str, tuple[Region, ...]]:
+        if self.back == -1:
+            ram = (self.board.ram, Region(self.board.clock_base, _PAGE), _SYSTEM_CONTROL)
+            return "the program's memory", ram if store else (*ram, self.board.flash)
+        scope = self.scopes[(self.turn - 1) % len(self.scopes)]
+        stack = Region(self.top - _STACK, _STACK)
+        arguments = Region(self.top, _ARGUMENTS)
+        regions = (*scope.readable, arguments, *self.constants)
+        return f"the buffers of {scope.label}", (stack, *(scope.writable if store else regions))
 
     def check(self, address: int, size: int, store: bool, pc: int) -> bool:
         """Whether the access is allowed."""
-        regions = [self.board.ram, Region(self.board.clock_base, _PAGE), _SYSTEM_CONTROL]
-        if not store:
-            regions.append(self.board.flash)
+        place, regions = self._allowed(store)
         if not any(region.holds(address, size) for region in regions):
-            self.fault = "outside the program's memory"
+            self.fault = f"outside {place}"
         elif self.aligned and address % size:
             self.fault = "not aligned"
         if self.fault:
@@ -251,7 +282,7 @@ class Unicorn:
         protocol.write_request(folder, request)
         machine = _machine(self.core, board, request.image.path)
         semihosting = _Semihosting(folder)
-        accesses = _Accesses(board, aligned=self.core == "m0")
+        accesses = _Accesses(board, self.core == "m0", request.scopes, request.constants)
         counter = _Counter(elf.symbols(request.image.path)["stamp"].address)
         _serve_semihosting(self.name, machine, semihosting)
         if request.check_memory:
@@ -267,6 +298,8 @@ class Unicorn:
         if semihosting.exit_code is None:
             raise RunTimeout(f"{self.name}: no end after {request.timeout:g} s; raise the timeout")
         protocol.check_exit(self.name, semihosting.exit_code, semihosting.console)
+        if request.check_memory and accesses.turn != len(request.scopes) * request.samples:
+            raise RunError(f"{self.name}: {accesses.turn} calls of those that were to be checked")
         layers = protocol.layer_count(folder)
         profiles = counter.profiles(machine, layers, request.samples) if request.profile else ()
         model = self.core.upper()
@@ -319,7 +352,15 @@ def _check_accesses(machine: Uc, accesses: _Accesses) -> None:
         if not accesses.check(address, size, kind == unicorn.UC_MEM_WRITE, pc):
             machine.emu_stop()
 
+    def on_block(_machine: Uc, address: int, _size: int, _user: Any) -> None:
+        accesses.block(address, registers)
+
+    def registers() -> tuple[int, int]:
+        return machine.reg_read(arm.UC_ARM_REG_LR), machine.reg_read(arm.UC_ARM_REG_SP)
+
     machine.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, on_access)
+    if accesses.scopes:
+        machine.hook_add(unicorn.UC_HOOK_BLOCK, on_block)
 
 
 def _count_instructions(machine: Uc, counter: _Counter) -> None:
