@@ -110,13 +110,15 @@ def _check(program: Program) -> None:
 
 
 def _places(graph: Graph, plan: MemoryPlan) -> dict[str, str]:
-    """The C expression of every tensor's address."""
+    """The C expression of the address of every tensor that has one."""
     roots = aliases(graph)
     places = {}
     for name, tensor in graph.tensors.items():
         root = graph.tensors[roots.get(name, name)]
         if tensor.state and not root.state:
             raise UnsupportedError(f"state tensor '{name}' is a reshape; make its input the state")
+        if not root.state and name not in plan.offsets:
+            continue  # a tensor that no step writes as a whole
         base = "state" if root.state else "a"
         offset = plan.state_offsets[root.name] if root.state else plan.offsets[name]
         places[name] = f"{base} + {offset}" if offset else base
@@ -145,8 +147,8 @@ def _layer(
     constants: list[ConstantView] = []
     calls = []
     for number, call in enumerate(step.calls):
-        wanted = step.name if len(step.calls) == 1 else f"{step.name}_{number}"
-        name = _descriptor(call.kernel, step.name, wanted, tables, descriptors, constants)
+        wanted = call.node if len(step.calls) == 1 else f"{call.node}_{number}"
+        name = _descriptor(call.kernel, call.node, wanted, tables, descriptors, constants)
         inputs = [_place(program, step, address, places) for address in call.inputs]
         sources = _pointer_array(inputs) if call.kernel.gathers else ", ".join(inputs)
         others = (call.output, *([call.scratch] if call.scratch else []))

@@ -77,8 +77,12 @@ class Address:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of the kernel library: ``scratch`` is ``None`` where the kernel needs none."""
+    """One call of the kernel library.
 
+    ``node`` is its layer's name; ``scratch`` is ``None`` where the kernel needs none.
+    """
+
+    node: str
     kernel: CLayer
     inputs: tuple[Address, ...]
     output: Address
@@ -216,7 +220,7 @@ class _Maker:
         inputs = (*node.inputs, *others)
         output = node.output if fused is None else fused.output
         scratch = Address(None) if kernel.scratch else None
-        call = Call(kernel, tuple(map(Address, inputs)), Address(output), scratch)
+        call = Call(node.name, kernel, tuple(map(Address, inputs)), Address(output), scratch)
         memory = MemoryStep(node.name, inputs, output, kernel.in_place, kernel.scratch)
         return Step((node,) if fused is None else (node, fused), (call,), memory)
 
@@ -282,7 +286,7 @@ def _band_calls(
             else Address(None, places.between[i])
         )
         scratch = Address(None, places.scratch[i]) if kernel.scratch else None
-        yield Call(kernel, (source,), output, scratch)
+        yield Call(piece.node.name, kernel, (source,), output, scratch)
         source = output
 
 
