@@ -6,15 +6,12 @@
  */
 #include <tinyq/conv2d_nibbles.h>
 
-#include <string.h>
-
 #include "packed_sums.h"
 #include "window.h"
 
 enum {
-    GROUP = 4,     /* output pixels */
-    SPLIT = 12,    /* bits of the lower pixel's sum */
-    CENTER = 2048, /* what it starts with, so that it is never negative */
+    GROUP = 4,  /* output pixels */
+    SPLIT = 12, /* bits of the lower pixel's sum, which starts at PAIR_CENTER: never negative */
 };
 /* Nibble 0 of both lanes. */
 #define NIBBLES 0x000F000FU
@@ -30,23 +27,35 @@ typedef struct tile {
     uint32_t first;   /* pixel of the tile */
     window next;      /* of the first pixel that is not packed yet */
     uint32_t column;  /* of that pixel */
+    int32_t step;     /* elements between neighbouring windows */
+    int32_t left;     /* of the first window of a row */
     tq_sum_plan plan;
 } tile;
 
 #if !TQ_HAS_DSP
-void tq_sum_pairs(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan) {
-    for (uint32_t place = 0; place < plan->places; place++) {
-        const uint32_t *xs = x + place * plan->x_bytes / sizeof *x;
-        const uint32_t *ws = w;
-        for (uint32_t s = 0; s < plan->segment_count; s++, sums += RAW) {
-            for (uint32_t i = 0; i < RAW; i++) {
-                sums[i] = CENTER;
-            }
-            for (uint32_t step = 0; step < plan->segments[s]; step++, xs += 2, ws += BLOCK) {
-                for (uint32_t i = 0; i < RAW; i++) {
-                    sums[i] = tq_smlad(xs[i / BLOCK], ws[i % BLOCK], sums[i]);
-                }
-            }
+/* One word of x and one channel. */
+static void sum_pairs(const uint32_t *x, const uint32_t *w, const tq_sum_plan *plan,
+                      uint32_t *sums) {
+    const uint32_t mask = (1U << SPLIT) - 1U;
+    uint32_t acc = PAIR_CENTER;
+    uint32_t lower = 0;
+    for (uint32_t s = 0; s < plan->segment_count; s++) {
+        for (uint32_t step = 0; step < plan->segments[s]; step++, x += 2, w += BLOCK) {
+            acc = tq_smlad(*x, *w, acc);
+        }
+        lower += acc & mask;
+        acc = (acc & ~mask) + PAIR_CENTER;
+    }
+    sums[0] = lower;
+    sums[BLOCK] = (uint32_t)((int32_t)acc >> SPLIT);
+}
+
+void tq_sum_packed(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan) {
+    for (uint32_t place = 0; place < plan->places; place++, sums += GROUP * BLOCK) {
+        const uint32_t *const xs = x + place * (plan->x_bytes / sizeof *x);
+        for (uint32_t i = 0; i < BLOCK; i++) {
+            sum_pairs(xs, w + i, plan, sums + i);
+            sum_pairs(xs + 1, w + i, plan, sums + 2 * BLOCK + i);
         }
     }
 }
@@ -101,7 +110,7 @@ static uint32_t *join_rows(const uint8_t *const from[GROUP], uint32_t count, uin
 }
 
 /* A row of a window: in the image, or with its padding in `room`. */
-static const uint8_t *find_row(const window *w, int32_t row, uint8_t *room) {
+TQ_INLINE const uint8_t *find_row(const window *w, int32_t row, uint8_t *room) {
     const int32_t y = w->top + row;
     const int32_t end = w->left + (int32_t)w->row_elements;
     if (y >= 0 && y < w->height && w->left >= 0 && end <= w->width) {
@@ -111,34 +120,34 @@ static const uint8_t *find_row(const window *w, int32_t row, uint8_t *room) {
     return room;
 }
 
-/* The windows of the next `count` pixels, 1..GROUP; the last stands in for those that are not. */
-static void next_windows(tile *t, uint32_t count, window windows[GROUP]) {
-    const tq_conv2d_nibbles *const layer = t->layer;
-    const int32_t channels = layer->input.channels;
-    for (uint32_t i = 0; i < GROUP; i++) {
-        if (i >= count) {
-            windows[i] = windows[i - 1];
-            continue;
-        }
-        windows[i] = t->next;
-        t->next.left += layer->kernel.col_stride * channels;
-        if (++t->column == layer->output.width) {
-            t->column = 0;
-            t->next.left = -(int32_t)layer->kernel.left * channels;
-            t->next.top += layer->kernel.row_stride;
-        }
+/* On to the window of the next pixel. */
+TQ_INLINE void advance(tile *t) {
+    t->next.left += t->step;
+    if (++t->column == t->layer->output.width) {
+        t->column = 0;
+        t->next.left = t->left;
+        t->next.top += t->layer->kernel.row_stride;
     }
 }
 
+/* The windows of the next `count` pixels, 1..GROUP; the last stands in for those that are not. */
 static void pack_group(tile *t, uint32_t count, uint32_t *to) {
     const uint32_t elements = t->next.row_elements;
     window windows[GROUP];
-    next_windows(t, count, windows);
-    for (int32_t row = 0; row < t->layer->kernel.height; row++) {
-        const uint8_t *from[GROUP];
-        for (uint32_t i = 0; i < GROUP; i++) {
-            from[i] = find_row(&windows[i], row, t->rows + i * elements);
+    for (uint32_t i = 0; i < GROUP; i++) {
+        windows[i] = t->next;
+        if (i + 1U < count) {
+            advance(t);
         }
+    }
+    advance(t);
+    for (int32_t row = 0; row < t->layer->kernel.height; row++) {
+        const uint8_t *const from[GROUP] = {
+            find_row(&windows[0], row, t->rows),
+            find_row(&windows[1], row, t->rows + elements),
+            find_row(&windows[2], row, t->rows + 2U * elements),
+            find_row(&windows[3], row, t->rows + 3U * elements),
+        };
         to = join_rows(from, elements, t->flip, to);
     }
 }
@@ -155,63 +164,35 @@ static const uint32_t *expand(const tile *t, const uint32_t *codes) {
         w[2] = tq_sadd16(word >> 8 & NIBBLES, minus8);
         w[3] = tq_sadd16(word >> 12 & NIBBLES, minus8);
     }
-    memset(w, 0, (size_t)((uint8_t *)t->sums - (uint8_t *)w));
+    clear_words(w, (uint32_t)(t->sums - w));
     return codes;
 }
 
-/* Four pixels of a channel; raw: of its first pair of pixels. */
-TQ_INLINE void add_lanes(const uint32_t *raw, uint32_t segments, uint32_t sums[GROUP]) {
-    for (; segments > 0; segments--, raw += RAW) {
-        const uint32_t pairs[2] = {raw[0], raw[BLOCK]};
-        for (uint32_t i = 0; i < 2; i++) {
-            sums[2 * i] += pairs[i] & ((1U << SPLIT) - 1U);
-            sums[2 * i + 1] += (uint32_t)((int32_t)pairs[i] >> SPLIT);
-        }
+/* The lower pixels of the groups, or the upper ones: every second of `pixels`. */
+static void finish_half(const tile *t, uint32_t channel, uint32_t is_upper, uint32_t pixels,
+                        uint8_t *outputs) {
+    const tq_conv2d_nibbles *const layer = t->layer;
+    const uint32_t stride = layer->output.channels;
+    const uint32_t offset = (uint32_t)layer->offsets[channel];
+    tq_finish f = finish_of(&layer->requant, channel);
+    if (is_upper) {
+        f.start += layer->is_signed ? 0 : offset;
+    } else {
+        f.start -= PAIR_CENTER * t->plan.segment_count;
+        f.start -= layer->is_signed ? offset : 0;
     }
-}
-
-/* `pixels` outputs of one channel. */
-TQ_INLINE void finish_pixels(const tile *t, const finish *f, finish_kind kind, int32_t offset,
-                             const uint32_t *raw, uint32_t pixels, uint8_t *outputs) {
-    const uint32_t segments = t->plan.segment_count;
-    const uint32_t stride = t->layer->output.channels;
-    const int is_signed = t->layer->is_signed;
-    const uint32_t lower =
-        (uint32_t)f->start - CENTER * segments - (uint32_t)(is_signed ? offset : 0);
-    const uint32_t upper = (uint32_t)f->start + (uint32_t)(is_signed ? 0 : offset);
-
-    for (; pixels >= GROUP; pixels -= GROUP, raw += segments * RAW) {
-        uint32_t sums[GROUP] = {lower, upper, lower, upper};
-        add_lanes(raw, segments, sums);
-        for (uint32_t i = 0; i < GROUP; i++, outputs += stride) {
-            *outputs = finish_sum(f, kind, (int32_t)sums[i]);
-        }
-    }
-    if (pixels > 0) {
-        uint32_t sums[GROUP] = {lower, upper, lower, upper};
-        add_lanes(raw, segments, sums);
-        for (uint32_t i = 0; i < pixels; i++, outputs += stride) {
-            *outputs = finish_sum(f, kind, (int32_t)sums[i]);
-        }
-    }
+    tq_finish_pixels(&f, t->sums + is_upper * BLOCK + channel % BLOCK, 2U * BLOCK,
+                     (pixels + 1U - is_upper) / 2U, 2U * stride,
+                     outputs + is_upper * stride + channel);
 }
 
 static void finish_block(const tile *t, uint32_t first, uint32_t pixels, uint8_t *outputs) {
-    const tq_conv2d_nibbles *const layer = t->layer;
-    const uint32_t left = layer->output.channels - first;
-    const uint32_t count = left < BLOCK ? left : BLOCK;
-    outputs += t->first * layer->output.channels + first;
-    for (uint32_t i = 0; i < count; i++) {
-        const finish f = finish_of(&layer->requant, first + i);
-        const finish_kind kind = kind_of(&f);
-        const int32_t offset = layer->offsets[first + i];
-        if (kind == FINISH_UINT4) {
-            finish_pixels(t, &f, FINISH_UINT4, offset, t->sums + i, pixels, outputs + i);
-        } else if (kind == FINISH_INT4) {
-            finish_pixels(t, &f, FINISH_INT4, offset, t->sums + i, pixels, outputs + i);
-        } else {
-            finish_pixels(t, &f, FINISH_ANY, offset, t->sums + i, pixels, outputs + i);
-        }
+    const uint32_t channels = t->layer->output.channels;
+    const uint32_t end = channels - first < BLOCK ? channels : first + BLOCK;
+    outputs += t->first * channels;
+    for (uint32_t channel = first; channel < end; channel++) {
+        finish_half(t, channel, 0, pixels, outputs);
+        finish_half(t, channel, 1, pixels, outputs);
     }
 }
 
@@ -223,9 +204,11 @@ static tile make_tile(const tq_conv2d_nibbles *layer, const void *input, void *s
     tile t = {.layer = layer, .x = scratch, .x_words = 2U * steps};
     t.w = t.x + t.x_words * layer->tile;
     t.sums = t.w + BLOCK * steps;
-    t.rows = (uint8_t *)(t.sums + layer->tile * RAW * layer->segment_count);
+    t.rows = (uint8_t *)(t.sums + layer->tile * GROUP * BLOCK);
     t.flip = layer->is_signed ? 0x00080008U : 0x80008000U;
     t.next = first_window(input, &layer->input, &layer->kernel);
+    t.step = layer->kernel.col_stride * layer->input.channels;
+    t.left = t.next.left;
     t.plan.segments = layer->segments;
     t.plan.segment_count = layer->segment_count;
     t.plan.x_bytes = t.x_words * (uint32_t)sizeof *t.x;
@@ -242,7 +225,7 @@ static void run_tile(tile *t, uint32_t pixels, uint8_t *outputs) {
     }
     for (uint32_t first = 0; first < layer->output.channels; first += BLOCK) {
         codes = expand(t, codes);
-        tq_sum_pairs(t->x, t->w, t->sums, &t->plan);
+        tq_sum_packed(t->x, t->w, t->sums, &t->plan);
         finish_block(t, first, pixels, outputs);
     }
     t->first += pixels;

@@ -14,9 +14,6 @@
 
 /* Output channels that are computed together. */
 #define BLOCK 4U
-/* Words of the raw accumulators of a block and one place, of one segment. */
-#define RAW 8U
-
 /* What a driver runs through; assembly reads it by the offset of its members. */
 typedef struct tq_sum_plan {
     const uint16_t *segments; /* steps of each */
@@ -25,72 +22,64 @@ typedef struct tq_sum_plan {
     uint32_t x_bytes; /* from one place to the next */
 } tq_sum_plan;
 
-/* Drivers: for every place and segment RAW words, the accumulators that start at a constant and
- * take up the segment's steps. Assembly where there is the DSP extension. */
+/*
+ * Drivers: for every place the sums of its pixels, [pixel][BLOCK], of all segments. Assembly where
+ * there is the DSP extension. w: four words a step, one a channel.
+ */
 
-/* x: a word a step; w: four words a step, one a channel; sums: the 64-bit accumulators of the
- * channels. A segment is a multiple of 6 steps. */
-void tq_sum_triples(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan);
+/* Three pixels a place, x: a word a step. Every sum starts at TRIPLE_CENTER a segment. carries:
+ * four words a segment, what a place leaves for the next one. A segment is a multiple of 6 steps.
+ */
+void tq_sum_triples(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan,
+                    uint32_t *carries);
+#define TRIPLE_CENTER 4096U
 
-/* x: two words a step, of two pixels each; w: four words a step, one a channel; sums: the 32-bit
- * accumulators of the channels for the first word, then those for the second. A segment is a
- * multiple of 4 steps. */
-void tq_sum_pairs(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan);
+/* Four pixels a place, x: two words a step, of pixels 0 and 1, 2 and 3. Sums of pixels 0 and 2
+ * start at PAIR_CENTER a segment, the others at 0. A segment is a multiple of 4 steps. */
+void tq_sum_packed(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan);
+#define PAIR_CENTER 2048U
 
-/* The code i of a word of signed 4-bit codes. */
-TQ_INLINE int32_t signed_nibble(uint32_t codes, uint32_t i) {
-    return (int32_t)(codes << (28U - 4U * i)) >> 28;
+static inline void clear_words(uint32_t *to, uint32_t count) {
+    for (; count > 0; count--) {
+        *to++ = 0;
+    }
+}
+
+/* `to` may lie before `from` and overlap it. */
+static inline void copy_words(uint32_t *to, const uint32_t *from, uint32_t count) {
+    for (; count > 1; count -= 2, from += 2, to += 2) {
+        const uint32_t first = from[0];
+        to[1] = from[1];
+        to[0] = first;
+    }
+    if (count > 0) {
+        *to = *from;
+    }
 }
 
 /* How a channel's sums become outputs. */
-typedef struct finish {
-    int32_t start; /* added to every sum */
-    int32_t half;  /* 2^(n-1) + 1, for FINISH_INT4 */
+typedef struct tq_finish {
+    uint32_t start; /* added to every sum, modulo 2^32 */
     int32_t lo;
     int32_t hi;
     uint32_t shift;
     uint8_t rounding;
-} finish;
+} tq_finish;
 
-/* The common cases have code of their own. */
-typedef enum finish_kind {
-    FINISH_UINT4, /* folded rounding, outputs 0..15 */
-    FINISH_INT4,  /* the TFLite rule with n >= 2, outputs -8..7 */
-    FINISH_ANY
-} finish_kind;
-
-static inline finish finish_of(const tq_requant *requant, uint32_t channel) {
-    const uint32_t n = requant->shift[channel * requant->shift_step];
-    const finish f = {
-        .start = requant->bias[channel],
-        .half = n >= 2 ? (int32_t)(UINT32_C(1) << (n - 1U)) + 1 : 0,
+static inline tq_finish finish_of(const tq_requant *requant, uint32_t channel) {
+    const tq_finish finish = {
+        .start = (uint32_t)requant->bias[channel],
         .lo = requant->lo,
         .hi = requant->hi,
-        .shift = n,
+        .shift = requant->shift[channel * requant->shift_step],
         .rounding = requant->rounding,
     };
-    return f;
+    return finish;
 }
 
-static inline finish_kind kind_of(const finish *f) {
-    if (f->rounding == TQ_ROUND_FOLDED && f->lo == 0 && f->hi == 15) {
-        return FINISH_UINT4;
-    }
-    const int is_int4 = f->lo == -8 && f->hi == 7;
-    return f->rounding == TQ_ROUND_TFLITE && f->shift >= 2U && is_int4 ? FINISH_INT4 : FINISH_ANY;
-}
-
-/* The output for a finished sum, `start` included. */
-TQ_INLINE uint8_t finish_sum(const finish *f, finish_kind kind, int32_t sum) {
-    if (kind == FINISH_UINT4) {
-        return (uint8_t)TQ_USAT(sum >> f->shift, 4);
-    }
-    if (kind == FINISH_INT4) {
-        /* + h + sgn(sum), where 0 may count as positive: h + 1 < 2^n. */
-        const int32_t sign = sum >> 31;
-        return (uint8_t)TQ_SSAT((sum + f->half + sign + sign) >> f->shift, 4);
-    }
-    return (uint8_t)tq_clamp(tq_round_shift(sum, f->shift, f->rounding), f->lo, f->hi);
-}
+/* Outputs of `count` pixels of a channel; sums: that of the first, `step` words apart; outputs:
+ * stride bytes apart. */
+void tq_finish_pixels(const tq_finish *finish, const uint32_t *sums, uint32_t step, uint32_t count,
+                      uint32_t stride, uint8_t *outputs);
 
 #endif
