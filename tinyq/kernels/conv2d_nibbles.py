@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.kernels import four_bits
-from tinyq.kernels.four_bits import BLOCK, RAW, WORD
+from tinyq.kernels.four_bits import BLOCK, WORD
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer, CTable
@@ -66,13 +66,15 @@ def _segments(request: Request, image: npt.NDArray[np.int64]) -> npt.NDArray[np.
     least, greatest = (_steps(_rows(np.broadcast_to(v, shape)))[0] for v in (x.lo, x.hi))
     least, greatest = (four_bits.pad_axis(v, 0, UNIT) for v in (least, greatest))
     up, down = (OFFSET, 0) if request.ins[0].signed else (0, OFFSET)
-    lanes = [
-        four_bits.product_lane(steps, np.minimum(least + up, 0), greatest + up, LOWER - 1, LOWER),
-        four_bits.product_lane(
-            steps, least - down, np.maximum(greatest - down, 0), UPPER - 1, UPPER
-        ),
-    ]
-    return four_bits.cut_segments(lanes, UNIT)
+    lower = four_bits.product_lane(
+        steps, np.minimum(least + up, 0), greatest + up, LOWER - 1, LOWER
+    )
+    upper = four_bits.product_lane(
+        steps, least - down, np.maximum(greatest - down, 0), UPPER - 1, UPPER
+    )
+    if max(upper.top.sum(1).max(), upper.bottom.sum(1).max()) >= UPPER:
+        return None
+    return four_bits.cut_segments([lower], UNIT)
 
 
 def pack_weights(image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
@@ -87,7 +89,7 @@ def _tile(request: Request, op: Conv2D, segments: npt.NDArray[np.uint16]) -> tup
     (height, width, _), steps = request.out.shape, int(segments.sum())
     row = op.kernel[1] * request.ins[0].shape[2]
     fixed = WORD * BLOCK * steps + GROUP * row
-    each = WORD * (2 * steps + RAW * len(segments))
+    each = WORD * (2 * steps + GROUP * BLOCK)
     groups = -(-height * width // GROUP)
     tile = four_bits.choose_tile(fixed, each, groups, four_bits.scratch_budget(request))
     return tile, fixed + tile * each

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.kernels import four_bits
-from tinyq.kernels.four_bits import BLOCK, RAW, WORD
+from tinyq.kernels.four_bits import BLOCK, WORD
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer, CTable
@@ -74,7 +74,7 @@ def _tile(request: Request, op: Conv2D, segments: npt.NDArray[np.uint16]) -> tup
     (height, width, _), channels = request.out.shape, request.ins[0].shape[2]
     words = -(-(width + (1 if op.padding[2] > 0 else 2)) // 3)
     row = WORD * words * channels
-    accumulators = WORD * RAW * words * len(segments)
-    fixed = WORD * BLOCK * int(segments.sum()) + accumulators + channels + 2 * row
+    blocks = int(segments.sum()) + 3 * words + len(segments)  # weights, sums, carries
+    fixed = WORD * BLOCK * blocks + channels + 2 * row
     rows = four_bits.choose_tile(fixed, row, height, four_bits.scratch_budget(request))
     return rows, fixed + rows * row

@@ -31,11 +31,9 @@ Bounds = npt.NDArray[np.int64]
 LEAST, GREATEST = -8, 7
 #: output channels that are computed together
 BLOCK: Final = 4
-#: words of the raw accumulators of a block and one place, of one segment
-RAW: Final = 8
 WORD: Final = 4
 #: bytes of scratch that a layer may always take
-SCRATCH: Final = 4608
+SCRATCH: Final = 5120
 #: and that it takes at most where the rest of the model leaves room
 SCRATCH_MAX: Final = 10240
 

@@ -2,7 +2,7 @@
 /*
  * tq_sum_triples for cores with the DSP extension (its twin in C is in conv2d_smlal.c):
  * void tq_sum_triples(const uint32_t *x, const uint32_t *w, uint32_t *sums,
- *                     const tq_sum_plan *plan);
+ *                     const tq_sum_plan *plan, uint32_t *carries);
  *
  * 38 instructions for 6 steps, 24 SMLAL of nine products each, and 3 for the loop. All fourteen
  * registers are taken by x, w and the accumulators; everything else lives on the stack.
@@ -39,15 +39,21 @@
 #define X_END 0        /* of the segment */
 #define SEGMENT 4      /* the next entry of segments */
 #define SEGMENTS_END 8
-#define SUMS 12
-#define PLACES 16      /* still to do */
-#define X_PLACE 20     /* first word of x of this place; from here on as pushed: r0, r1, r3 */
-#define W_FIRST 24
-#define PLAN 28
+#define CARRY 12       /* the next entry of carries */
+#define SUMS 16        /* of this place */
+#define PLACES 20      /* still to do */
+#define X_PLACE 24     /* first word of x of this place; from here on as pushed: r0, r1, r3 */
+#define W_FIRST 28
+#define PLAN 32
+#define CARRIES 72     /* argument, above what is pushed */
 
-/* Lanes start at 4096, the topmost at 2048: see conv2d_smlal.c. */
+/*
+ * Lanes start at 4096, the topmost at 2048. In bits 0 to 25 are the two that carry over from the
+ * place before, where they were the upper two: 2048 is missing in the second.
+ */
 #define START_LOW 0x02001000
 #define START_HIGH 0x80080040
+#define CARRY_MORE 0x01000000
 
     .balign 8
     .global tq_sum_triples
@@ -55,33 +61,42 @@
     .thumb_func
 tq_sum_triples:
     push {r0, r1, r3, r4-r11, lr}
-    sub sp, #20
+    sub sp, #24
     str r2, [sp, #SUMS]
     ldr r2, [r3, #PLAN_PLACES]
     str r2, [sp, #PLACES]
     ldrd r2, r3, [r3, #PLAN_SEGMENTS]
-    add r3, r2, r3, lsl #1
-    str r3, [sp, #SEGMENTS_END]
+    add r12, r2, r3, lsl #1
+    str r12, [sp, #SEGMENTS_END]
+
+    ldr r0, [sp, #CARRIES]
+    movw r4, #:lower16:START_LOW
+    movt r4, #:upper16:START_LOW
+    mov r5, r4
+    mov r6, r4
+    mov r7, r4
+first_carry:
+    stmia r0!, {r4-r7}
+    subs r3, #1
+    bne first_carry
 
 next_place:
     ldrd XS, WS, [sp, #X_PLACE]
-    ldr r3, [sp, #PLAN]
-    ldr r2, [r3, #PLAN_SEGMENTS]
+    ldr r3, [sp, #CARRIES]
+    ldr r2, [sp, #PLAN]
+    ldr r2, [r2, #PLAN_SEGMENTS]
 
-next_segment: /* r2: its entry */
+next_segment: /* r2: its entry; r3: its carries */
+    ldmia r3, {LOW0, LOW1, LOW2, LOW3}
+    str r3, [sp, #CARRY]
     ldrh r3, [r2], #2
     str r2, [sp, #SEGMENT]
     add r3, XS, r3, lsl #2
     str r3, [sp, #X_END]
-    movw LOW0, #:lower16:START_LOW
-    movt LOW0, #:upper16:START_LOW
     movw HIGH0, #:lower16:START_HIGH
     movt HIGH0, #:upper16:START_HIGH
-    mov LOW1, LOW0
     mov HIGH1, HIGH0
-    mov LOW2, LOW0
     mov HIGH2, HIGH0
-    mov LOW3, LOW0
     mov HIGH3, HIGH0
 
 /* Three steps: twelve words of w in four loads of three. */
@@ -115,11 +130,53 @@ next_steps:
     cmp XS, W0
     bne next_steps
 
-    ldr r2, [sp, #SUMS]
-    stmia r2!, {r4-r11}
-    str r2, [sp, #SUMS]
-    ldrd r2, r3, [sp, #SEGMENT] /* and SEGMENTS_END */
+/* The lower three lanes into r2, r3, r12, lr or, the last, the LOW registers themselves. */
+.macro lane_at bit
+    ubfx r2, LOW0, #\bit, #13
+    ubfx r3, LOW1, #\bit, #13
+    ubfx r12, LOW2, #\bit, #13
+    ubfx lr, LOW3, #\bit, #13
+.endm
+.macro lane_across low, high /* bits 26 to 31 of the one, 0 to 6 of the other */
+    lsr \low, \low, #26
+    bfi \low, \high, #6, #7
+.endm
+.macro lanes_across
+    lane_across LOW0, HIGH0
+    lane_across LOW1, HIGH1
+    lane_across LOW2, HIGH2
+    lane_across LOW3, HIGH3
+.endm
+
+    /* XS is at X_END; r0 is free for the sums. */
+    ldr r2, [sp, #PLAN]
+    ldr r3, [sp, #SEGMENT]
+    ldr r2, [r2, #PLAN_SEGMENTS]
+    ldr r0, [sp, #SUMS]
+    subs r3, #2
     cmp r2, r3
+    bne add_segment
+
+    /* The first segment: its lanes are the sums so far. */
+    lane_at 0
+    stmia r0!, {r2, r3, r12, lr}
+    lane_at 13
+    stmia r0!, {r2, r3, r12, lr}
+    lanes_across
+    stmia r0!, {LOW0, LOW1, LOW2, LOW3}
+
+carry_over:
+    ldr r3, [sp, #CARRY]
+    mov r2, #CARRY_MORE
+    add LOW0, r2, HIGH0, lsr #7
+    add LOW1, r2, HIGH1, lsr #7
+    add LOW2, r2, HIGH2, lsr #7
+    add LOW3, r2, HIGH3, lsr #7
+    stmia r3!, {LOW0, LOW1, LOW2, LOW3}
+    ldr XS, [sp, #X_END]
+    ldr r2, [sp, #SEGMENT]
+    ldr r12, [sp, #SEGMENTS_END]
+    cmp r2, r12
     bne next_segment
 
     ldr r2, [sp, #PLAN]
@@ -127,13 +184,39 @@ next_steps:
     ldr r3, [sp, #X_PLACE]
     add r3, r2
     str r3, [sp, #X_PLACE]
-    ldr r2, [sp, #PLACES]
-    subs r2, #1
-    str r2, [sp, #PLACES]
+    ldrd r2, r3, [sp, #SUMS] /* and PLACES */
+    adds r2, #48
+    subs r3, #1
+    strd r2, r3, [sp, #SUMS]
     bne next_place
 
-    add sp, #32
+    add sp, #36
     pop {r4-r11, pc}
+
+/* Another segment: its lanes are added to the sums, two channels at a time. */
+.macro add_sums a, b, c, d
+    ldrd HIGH0, HIGH1, [r0]
+    add HIGH0, \a
+    add HIGH1, \b
+    strd HIGH0, HIGH1, [r0], #8
+    ldrd HIGH0, HIGH1, [r0]
+    add HIGH0, \c
+    add HIGH1, \d
+    strd HIGH0, HIGH1, [r0], #8
+.endm
+
+add_segment:
+    push {HIGH0, HIGH1}
+    lane_at 0
+    add_sums r2, r3, r12, lr
+    lane_at 13
+    add_sums r2, r3, r12, lr
+    pop {HIGH0, HIGH1}
+    lanes_across
+    push {HIGH0, HIGH1}
+    add_sums LOW0, LOW1, LOW2, LOW3
+    pop {HIGH0, HIGH1}
+    b carry_over
     .size tq_sum_triples, . - tq_sum_triples
 
 #endif

@@ -17,7 +17,8 @@ extern "C" {
  * the input is shifted by 8 for one of them, and `offsets` make up for it. A row of the kernel is
  * filled up with zero weights to a multiple of 4 elements; a step is two elements, 0 and 2 or 1 and
  * 3 of four. The exporter cuts the steps into segments such that, over the inputs it proved, the
- * lower pixel's products of a segment sum to -2048..2047 and the upper pixel's to less than 2^18.
+ * lower pixel's products of a segment sum to -2048..2047; the upper pixel's of all segments to less
+ * than 2^18 in magnitude.
  */
 typedef struct tq_conv2d_nibbles {
     const uint32_t
@@ -37,7 +38,7 @@ typedef struct tq_conv2d_nibbles {
 /*
  * input: [input], output: [output] elements of one byte; the two must not overlap. With steps = the
  * sum of the segments and row = kernel width * channels, scratch holds
- * 4 * (2 * steps * tile + 4 * steps + 8 * tile * segments) + 4 * row bytes; it is aligned to 4.
+ * 4 * (2 * steps * tile + 4 * steps + 16 * tile) + 4 * row bytes; it is aligned to 4.
  */
 void tq_run_conv2d_nibbles(const tq_conv2d_nibbles *layer, const void *input, void *output,
                            void *scratch);

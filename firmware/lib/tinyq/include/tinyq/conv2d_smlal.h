@@ -34,8 +34,8 @@ typedef struct tq_conv2d_smlal {
 /*
  * input: [input], output: [output] elements of one byte; the two must not overlap. With
  * words = ceil((output width + (left > 0 ? 1 : 2)) / 3), steps = the sum of the segments, scratch
- * holds 4 * (words * (tile + 2) * channels + 4 * steps + 8 * words * segments) bytes, then channels
- * bytes; it is aligned to 4.
+ * holds 4 * (words * (tile + 2) * channels + 4 * steps + 12 * words + 4 * segments) bytes, then
+ * channels bytes; it is aligned to 4.
  */
 void tq_run_conv2d_smlal(const tq_conv2d_smlal *layer, const void *input, void *output,
                          void *scratch);
