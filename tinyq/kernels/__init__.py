@@ -15,12 +15,14 @@ from tinyq.errors import InputError
 from tinyq.kernels import (
     conv2d_lanes,
     conv2d_m0,
+    conv2d_mve,
     conv2d_nibbles,
     conv2d_pairs,
     conv2d_pot_code,
     conv2d_smlal,
     dense_dsp,
     dense_lut_dsp,
+    dense_mve,
 )
 from tinyq.kernels.request import Choice, Request
 from tinyq.ops.clayer import CLayer
@@ -29,6 +31,8 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 
 #: by stem, the best first
 KERNELS: Final[Mapping[str, Choice]] = {
+    "conv2d_mve": conv2d_mve.choose,
+    "dense_mve": dense_mve.choose,
     "conv2d_smlal": conv2d_smlal.choose,
     "conv2d_nibbles": conv2d_nibbles.choose,
     "conv2d_pot_code": conv2d_pot_code.choose,

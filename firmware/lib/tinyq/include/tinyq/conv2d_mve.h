@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TINYQ_CONV2D_MVE_H
+#define TINYQ_CONV2D_MVE_H
+
+#include "geometry.h"
+#include "mve.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where the pixels of a tile lie. */
+typedef struct tq_mve_pixels {
+    uint32_t vectors;  /* of a window, >= 1 */
+    uint32_t step;     /* bytes from a pixel's window to the next one's */
+    uint32_t channels; /* bytes from an output pixel to the next */
+    uint32_t count;    /* pixels, even, >= 2 */
+    int32_t lo;
+    int32_t hi;
+} tq_mve_pixels;
+
+/* Four output channels. */
+typedef struct tq_mve_block {
+    const uint8_t *codes; /* [vectors] of four vectors of int8, or of two vectors of 4-bit codes */
+    const int32_t *bias;  /* [4] */
+    const int8_t *shift;  /* [4] -n */
+    const uint8_t *nudge; /* [4]; read by the routines whose name says so */
+    uint32_t count;       /* channels to store, 1..4 */
+} tq_mve_block;
+
+/* The channels of a block for every pixel, two at a time. x: the first window, any address. */
+typedef void (*tq_mve_dot)(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                           uint8_t *output);
+void tq_mve_dot_int8(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                     uint8_t *output);
+void tq_mve_dot_int8_nudge(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                           uint8_t *output);
+/* Accumulators, bias and nudge are 16 times the layer's, and n is 4 more. */
+void tq_mve_dot_int4(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                     uint8_t *output);
+void tq_mve_dot_int4_nudge(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                           uint8_t *output);
+
+/* Convolution of int8 vectors.
+ *
+ * A window is the vector of its columns: [kernel.width][kernel.height][input.channels], continued
+ * to whole vectors with elements that meet weights of zero. Codes: [blocks][vectors], and in each
+ * vector's place four vectors of int8 (channel 0, 1, 2, 3 of the block), or two vectors of 4-bit
+ * codes (low nibbles: channels 0 and 2; high ones: 1 and 3). */
+typedef struct tq_conv2d_mve {
+    const uint8_t *codes;
+    const int8_t *table; /* [16] images of 4-bit codes, expanded before they are multiplied; else
+                          * NULL: the dot product reads the codes */
+    tq_mve_dot dot;
+    uint32_t block_bytes; /* codes of a block */
+    tq_mve_requant requant;
+    tq_shape input;
+    tq_shape output;
+    tq_kernel kernel;
+    uint16_t tile_rows; /* output rows in scratch at a time; 1 unless tile_cols is the width */
+    uint16_t tile_cols; /* output columns in scratch at a time */
+    uint16_t col_step;  /* input columns from one in scratch to the next: 1, or kernel.col_stride
+                         * where kernel.width is 1 and no column is padding */
+    uint8_t flip;       /* 0x80: the input is uint8; 0: int8 */
+} tq_conv2d_mve;
+
+/* input: [input], output: [output] elements of one byte; the two must not overlap. scratch, in
+ * this order: 64 * vectors bytes if there is a table; the tile's columns of kernel.height *
+ * input.channels bytes; 15 bytes. */
+void tq_run_conv2d_mve(const tq_conv2d_mve *layer, const void *input, void *output, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to src/: inner routines of conv2d_mve.c, in assembly or in C (conv2d_mve_parts.c). */
+#ifndef TINYQ_CONV2D_MVE_PARTS_H
+#define TINYQ_CONV2D_MVE_PARTS_H
+
+#include <tinyq/conv2d_mve.h>
+
+/* Columns of an image that are copied into columns of the scratch memory. */
+typedef struct columns {
+    uint32_t to_step;   /* bytes from a column to the next */
+    uint32_t from_step; /* likewise */
+    uint32_t bytes;     /* of a column, >= 1 */
+    uint32_t flip;      /* xored into every byte */
+} columns;
+
+/* count: columns, >= 1. */
+void tq_mve_copy_columns(const columns *columns, uint8_t *to, const uint8_t *from, uint32_t count);
+
+/* count: bytes, >= 1. */
+void tq_mve_fill(uint8_t *to, uint32_t value, uint32_t count);
+
+/* The images of a block's 4-bit codes, [vectors][4][16] int8; elements from `elements` on are 0. */
+void tq_mve_expand(const uint8_t *codes, const int8_t *table, uint8_t *images, uint32_t elements);
+
+#endif
