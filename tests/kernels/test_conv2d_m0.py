@@ -7,40 +7,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from kernels.harness import Case, Check
+from kernels.harness import Check
+from kernels.m0_cases import M0Case, request_of
 from kernels.random_layers import codes, label, linear_parameters, random_input, random_window
 from lanes import levels_of, weights_of
 
-from tinyq import proof
-from tinyq.cores import CORES
 from tinyq.encodings import ENCODINGS
-from tinyq.graph import Graph, Node
 from tinyq.kernels import Request, conv2d_m0
+from tinyq.kernels.blocks_m0 import LANE_RANGE
 from tinyq.kernels.conv2d_m0 import Scheme
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer
 from tinyq.tensors import Shape, Tensor
 
 
-def request_of(case: Case, core: str = "m0") -> Request:
-    """The request for a case's only layer."""
-    tensors = {t.name: t for t in (*case.ins, case.out)}
-    node = Node("n", case.op, (case.ins[0].name,), (case.out.name,))
-    graph = Graph("g", tensors, (node,), node.inputs, node.outputs)
-    plain = case.op.to_c(case.ins, case.out)
-    proved = proof.prove(graph)["n"]
-    known = (proof.intervals(graph)["x"],)
-    return Request(CORES[core], graph, node, plain, proved, known)
-
-
 @dataclass(frozen=True, eq=False)
-class M0Case(Case):
-    """A convolution as the Cortex-M0 runs it, on this computer."""
+class SchemeCase(M0Case):
+    """In words or in lanes, as the case wants, else what is faster."""
 
     lanes: bool | None = None
 
     def scheme(self, request: Request) -> Scheme:
-        """Words or lanes, as the case wants, else the faster."""
+        """How the layer is computed."""
         if self.lanes is None:
             return conv2d_m0.choose_scheme(request, self.op)
         lanes = conv2d_m0.lanes_scheme(request, self.op)
@@ -50,8 +38,7 @@ class M0Case(Case):
 
     def layer(self) -> CLayer:
         request = request_of(self)
-        chosen = conv2d_m0.choose(request)
-        if chosen is None:
+        if conv2d_m0.choose(request) is None:
             return request.plain
         return conv2d_m0.layer_of(request, self.op, self.scheme(request))
 
@@ -63,14 +50,14 @@ def random_case(
     outputs: int,
     window: dict[str, object],
     lanes: bool | None = None,
-) -> M0Case:
+) -> SchemeCase:
     """A convolution of random numbers."""
     x = random_input(rng, shape)
     kernel = window["kernel"]
     parameters, y = linear_parameters(rng, encoding, (outputs, *kernel, shape[2]), x)
     op = Conv2D(**parameters, strides=window["strides"], padding=window["padding"])
     y = replace(y, shape=op.infer_shape([shape]))
-    return M0Case(op, (x,), y, (codes(rng, x),), label=label(op, x), lanes=lanes)
+    return SchemeCase(op, (x,), y, (codes(rng, x),), label=label(op, x), lanes=lanes)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -131,12 +118,12 @@ def test_tiles_and_runs(check: Check) -> None:
     check(cases)
 
 
-def full_lanes_case(encoding: str, dtype: str, activation: str, over: int = 0) -> M0Case:
+def full_lanes_case(encoding: str, dtype: str, activation: str, over: int = 0) -> SchemeCase:
     """A part whose sums span 16 bits to the last unit, and the inputs that reach both ends."""
     x = Tensor("x", (2, 2, 12), dtype, exponent=-3)
     reach = x.hi - x.lo if x.lo < 0 else x.hi
     levels = levels_of(encoding)
-    room = conv2d_m0.LANE_RANGE // reach + over
+    room = LANE_RANGE // reach + over
     flat = np.zeros(12, np.int64)
     for i in range(12):
         fitting = levels[levels <= room]
@@ -153,7 +140,7 @@ def full_lanes_case(encoding: str, dtype: str, activation: str, over: int = 0) -
     ends = [np.where(flat > 0, x.hi, x.lo), np.where(flat > 0, x.lo, x.hi)]
     pixels = np.stack([ends[0], ends[1], ends[1], ends[0]]).reshape(1, 2, 2, 12)
     xs = np.concatenate([pixels, codes(np.random.default_rng(0), x)]).astype(np.int64)
-    return M0Case(op, (x,), y, (xs,), label=f"{encoding} {dtype} {activation}", lanes=True)
+    return SchemeCase(op, (x,), y, (xs,), label=f"{encoding} {dtype} {activation}", lanes=True)
 
 
 FORMS = [
@@ -170,7 +157,7 @@ def test_lanes_that_fill_16_bits(check: Check) -> None:
     assert all(whole)
     full = full_lanes_case("int8", "uint8", "linear")
     image = full.op.quantized.image().astype(np.int64)
-    assert int(np.abs(image[0]).sum()) * 255 == conv2d_m0.LANE_RANGE
+    assert int(np.abs(image[0]).sum()) * 255 == LANE_RANGE
     check(cases)
 
 

@@ -22,6 +22,7 @@ from tinyq.kernels import (
     conv2d_smlal,
     dense_dsp,
     dense_lut_dsp,
+    dense_m0,
     dense_mve,
 )
 from tinyq.kernels.request import Choice, Request
@@ -31,6 +32,7 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 
 #: by stem, the best first
 KERNELS: Final[Mapping[str, Choice]] = {
+    "dense_m0": dense_m0.choose,
     "conv2d_mve": conv2d_mve.choose,
     "dense_mve": dense_mve.choose,
     "conv2d_smlal": conv2d_smlal.choose,

@@ -7,6 +7,7 @@ The C side is tinyq/blocks_m0.h.  A *stream* is a layer's codes in the order of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,10 @@ from tinyq.ops.clayer import CStruct, CTable
 #: bytes of TQ_PAIRS_M0_BYTES
 PAIRS_BYTES: Final = 512
 INT32_LIMIT: Final = 2**31
+
+#: a sum in a lane of 16 bits, whatever it starts from
+LANE_RANGE: Final = 2**16 - 1
+LANE_MIN: Final = -(2**15)
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -89,6 +94,36 @@ def requant_fields(request: Request, op: LinearOp, less: IntArray, padded: int) 
     start = np.pad(start, (0, padded - len(start)))
     rest = {name: value for name, value in plain.items() if name != "bias"}
     return {"start": int32_table("start", start), **rest}
+
+
+def greedy(count: int, admits: Callable[[int, int], bool]) -> Iterator[tuple[int, int]]:
+    """0..count in ranges, each as long as it is admitted (but at least 1)."""
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and admits(begin, end + 1):
+            end += 1
+        yield begin, end
+        begin = end
+
+
+def centres(low: Int64Array, high: Int64Array) -> Int64Array:
+    """What sums in low..high must start from to end in 16 bits: 0 where that does."""
+    return np.maximum(LANE_MIN - low, 0) + np.minimum(LANE_MIN + LANE_RANGE - high, 0)
+
+
+def lane_words(starts: Int64Array, block: int, order: IntArray) -> npt.NDArray[np.uint32]:
+    """Starts of lanes ``[parts, O]`` -> words ``[blocks, parts, block / 2]``, flat.
+
+    Args:
+        order: ``[block]`` channels of a block in the order low, high, low, high ...
+    """
+    padded = np.pad(starts, ((0, 0), (0, -starts.shape[1] % block)))
+    pairs = padded.reshape(len(starts), -1, block)[..., order].reshape(
+        len(starts), -1, block // 2, 2
+    )
+    words = pairs[..., 0] + (pairs[..., 1] << 16)
+    return (words.transpose(1, 0, 2).reshape(-1) & 0xFFFFFFFF).astype(np.uint32)
 
 
 def int32_table(suffix: str, values: Int64Array) -> CTable:

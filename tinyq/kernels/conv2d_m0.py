@@ -18,10 +18,14 @@ import numpy as np
 
 from tinyq.encodings import ENCODINGS
 from tinyq.kernels.blocks_m0 import (
+    LANE_RANGE,
     PAIRS_BYTES,
     Int64Array,
+    centres,
     fits,
+    greedy,
     image_fields,
+    lane_words,
     pack,
     requant_fields,
     stream_table,
@@ -37,8 +41,6 @@ WORDS_BYTES: Final = 4096
 SUMS_BYTES: Final = 3072
 TAP_BYTES: Final = 16
 MAX_TAPS: Final = WORDS_BYTES // TAP_BYTES
-LANE_RANGE: Final = 2**16 - 1
-LANE_MIN: Final = -(2**15)
 #: fewer output pixels do not pay for the expansion
 MIN_PIXELS: Final = 2
 #: parts are counted in a byte
@@ -90,7 +92,7 @@ def split(shape: tuple[int, ...], admits: Admits) -> list[Box]:
     def rows(begin: int, end: int) -> Box:
         return Box((begin, end), (0, width), (0, channels))
 
-    for begin, end in _greedy(height, lambda a, b: admits(rows(a, b))):
+    for begin, end in greedy(height, lambda a, b: admits(rows(a, b))):
         if admits(rows(begin, end)):
             boxes.append(rows(begin, end))
         else:
@@ -105,22 +107,11 @@ def _split_row(row: tuple[int, int], width: int, channels: int, admits: Admits) 
     def some(col: tuple[int, int]) -> Callable[[int, int], bool]:
         return lambda a, b: admits(Box(row, col, (a, b)))
 
-    for col in _greedy(width, lambda a, b: admits(cols(a, b))):
+    for col in greedy(width, lambda a, b: admits(cols(a, b))):
         if admits(cols(*col)):
             yield cols(*col)
         else:
-            yield from (Box(row, col, part) for part in _greedy(channels, some(col)))
-
-
-def _greedy(count: int, admits: Callable[[int, int], bool]) -> Iterator[tuple[int, int]]:
-    """0..count in ranges, each as long as it is admitted (but at least 1)."""
-    begin = 0
-    while begin < count:
-        end = begin + 1
-        while end < count and admits(begin, end + 1):
-            end += 1
-        yield begin, end
-        begin = end
+            yield from (Box(row, col, part) for part in greedy(channels, some(col)))
 
 
 def _product_bounds(request: Request, op: Conv2D) -> tuple[Int64Array, Int64Array]:
@@ -174,9 +165,7 @@ def lanes_scheme(request: Request, op: Conv2D) -> Scheme:
     boxes = split(op.weights.shape[1:], admits)
     lows = np.array([_box_bounds(bounds, box)[0] for box in boxes])
     highs = np.array([_box_bounds(bounds, box)[1] for box in boxes])
-    # Nothing is moved that need not be: most starts are 0.
-    centres = np.maximum(LANE_MIN - lows, 0) + np.minimum(LANE_MIN + LANE_RANGE - highs, 0)
-    return Scheme(boxes, LANES_BLOCK, centres)
+    return Scheme(boxes, LANES_BLOCK, centres(lows, highs))
 
 
 def choose_scheme(request: Request, op: Conv2D) -> Scheme:
@@ -212,7 +201,7 @@ def layer_of(request: Request, op: Conv2D, scheme: Scheme) -> CLayer:
     fields = {
         **_codes_fields(op, scheme, bits),
         **image_fields(op.quantized),
-        **_lanes_fields(scheme, padded),
+        **_lanes_fields(scheme),
         "expand": f"tq_expand_m0_{kind}{bits}",
         "dot": f"tq_dot_m0_{kind}{type_suffix(request.ins[0])}",
         "requant": requant_fields(request, op, less, padded),
@@ -243,11 +232,8 @@ def _codes_fields(op: Conv2D, scheme: Scheme, bits: int) -> dict[str, CTable]:
     }
 
 
-def _lanes_fields(scheme: Scheme, padded: int) -> dict[str, CTable]:
+def _lanes_fields(scheme: Scheme) -> dict[str, CTable]:
     if scheme.centres is None:
         return {}
-    parts, outputs = scheme.centres.shape
-    centres = np.pad(scheme.centres, ((0, 0), (0, padded - outputs)))
-    pairs = centres.reshape(parts, -1, scheme.block // 2, 2).transpose(1, 0, 2, 3)
-    words = (pairs[..., 0] + (pairs[..., 1] << 16)).reshape(-1) & 0xFFFFFFFF
-    return {"lanes": CTable("lanes", words.astype(np.uint32))}
+    words = lane_words(scheme.centres, scheme.block, np.arange(scheme.block))
+    return {"lanes": CTable("lanes", words)}

@@ -2,9 +2,7 @@
 /* The functions of tinyq/blocks_m0.h for ARMv6-M; their C twins are in blocks_m0.c. */
 #if defined(__ARM_ARCH_6M__)
 
-    .syntax unified
-    .cpu cortex-m0
-    .thumb
+#include "frame_m0.h"
 
 /* Offsets in tq_run_m0. */
 #define RUN_X 0
@@ -17,40 +15,6 @@
 #define RUN_LENGTH 28
 #define RUN_X_SKIP 32
 #define RUN_WORD_SKIP 36
-
-.macro FUNCTION name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type \name, %function
-    .thumb_func
-\name:
-.endm
-
-.macro END name
-    .size \name, . - \name
-.endm
-
-/* All registers that a callee must preserve; the frame below them is the function's own. */
-.macro ENTER frame
-    push {r4-r7, lr}
-    mov r4, r8
-    mov r5, r9
-    mov r6, r10
-    mov r7, r11
-    push {r4-r7}
-    sub sp, #\frame
-.endm
-
-.macro LEAVE frame
-    add sp, #\frame
-    pop {r4-r7}
-    mov r8, r4
-    mov r9, r5
-    mov r10, r6
-    mov r11, r7
-    pop {r4-r7, pc}
-.endm
 
 /* ---- dot products ----------------------------------------------------------------------------
  *
@@ -346,6 +310,76 @@
     REQUANTIZE tq_requantize_m0, 0
     REQUANTIZE tq_requantize_m0_tflite, 1
 
+/* Neighbouring channels of one pixel: each has its own shift. r7: shifts; r2: their step. */
+#define shifts r7
+#define shift_step r2
+
+/* Offsets in tq_requant_m0. */
+#define REQUANT_SHIFT 4
+#define REQUANT_SHIFT_STEP 8
+#define REQUANT_ROUNDING 9
+#define REQUANT_LO 10
+#define REQUANT_HI 12
+
+/* r0: requant, r1: first, r2: count, r3: sums; on the stack: outputs */
+FUNCTION tq_requantize_m0_row
+    ENTER 0
+    mov r12, r2                  /* count */
+    movs r4, #REQUANT_LO
+    ldrsh r5, [r0, r4]
+    mov lo, r5
+    movs r4, #REQUANT_HI
+    ldrsh r6, [r0, r4]
+    lsls r4, r6, #1
+    rsbs r4, r4, #0
+    adds r4, #1
+    mov round, r4                /* 1 - 2 hi: times 2^(n-1) */
+    subs span, r6, r5
+    ldrb shift_step, [r0, #REQUANT_SHIFT_STEP]
+    ldr shifts, [r0, #REQUANT_SHIFT]
+    muls r1, shift_step, r1
+    adds shifts, shifts, r1
+    ldrb r4, [r0, #REQUANT_ROUNDING]
+    cmp r4, #0
+    beq 1f
+    movs r4, #2                  /* TFLite's rule: for shifts of 2 and more */
+    b 2f
+1:  movs r4, #32                 /* never */
+2:  mov sum_step, r4             /* least shift that is rounded here */
+    mov sums, r3
+    ldr outputs, [sp, #36]
+3:  ldm sums!, {sum}
+    ldrb shift, [shifts]
+    adds shifts, shifts, shift_step
+    cmp shift, sum_step
+    blo 4f
+    asrs mask, sum, #31
+    adds sum, sum, mask
+    adds sum, sum, mask
+    mov mask, round
+    subs shift, #1
+    lsls mask, shift
+    adds shift, #1
+    adds sum, #1
+    adds sum, sum, mask
+4:  asrs sum, shift
+    asrs mask, sum, #31
+    ands sum, mask
+    adds sum, sum, span
+    asrs mask, sum, #31
+    bics sum, mask
+    add sum, lo
+    strb sum, [outputs]
+    adds outputs, #1
+    mov mask, r12
+    subs mask, #1
+    mov r12, mask
+    bne 3b
+    LEAVE 0
+    END tq_requantize_m0_row
+
+#undef shifts
+#undef shift_step
 #undef sums
 #undef outputs
 #undef output_step
@@ -367,6 +401,40 @@
 #define left r2
 #define high_images r3
 #define to r7
+
+/* r0: 16 images; r1: two tables of 256 bytes, aligned to 4. The first repeats the images, the second
+ * repeats each of them. */
+FUNCTION tq_pairs_m0
+    push {r4-r7, lr}
+    sub sp, #16
+    movs r3, #16
+    mov r5, sp
+1:  subs r3, #1
+    ldrb r4, [r0, r3]
+    strb r4, [r5, r3]
+    bne 1b
+    mov r2, sp
+    ldm r2!, {r4-r7}
+    movs r3, #16
+2:  stm r1!, {r4-r7}
+    subs r3, #1
+    bne 2b
+    movs r3, #16
+3:  ldrb r4, [r0]
+    adds r0, #1
+    lsls r5, r4, #8
+    orrs r4, r5
+    lsls r5, r4, #16
+    orrs r4, r5
+    mov r5, r4
+    mov r6, r4
+    mov r7, r4
+    stm r1!, {r4-r7}
+    subs r3, #1
+    bne 3b
+    add sp, #16
+    pop {r4-r7, pc}
+    END tq_pairs_m0
 
 /* Four words from two bytes of 4-bit codes. */
 .macro EXPAND_TAP_4

@@ -55,15 +55,15 @@ void tq_expand_m0_lanes_2(const void *codes, const int8_t *table, uint32_t count
     expand_lanes(codes, table, 2, count, words);
 }
 
+/* What blocks_m0.S has in assembly. */
+#if !defined(__ARM_ARCH_6M__)
+
 void tq_pairs_m0(const int8_t *table, int8_t *pairs) {
     for (uint32_t byte = 0; byte < 256; byte++) {
         pairs[byte] = table[byte & 15U];
         pairs[256 + byte] = table[byte >> 4];
     }
 }
-
-/* What blocks_m0.S has in assembly. */
-#if !defined(__ARM_ARCH_6M__)
 
 void tq_expand_m0_8(const void *codes, const int8_t *table, uint32_t count, uint32_t *words) {
     const int8_t *images = codes;
@@ -163,6 +163,17 @@ void tq_requantize_m0_tflite(const tq_column_m0 *column) {
         const int32_t acc = (int32_t)column->sums[i * column->sum_step];
         const int32_t sum = acc - (acc < 0 ? 2 : 0) + column->round;
         column->outputs[i * column->output_step] = clamp_shifted(column, sum);
+    }
+}
+
+void tq_requantize_m0_row(const tq_requant_m0 *requant, uint32_t first, uint32_t count,
+                          const uint32_t *sums, uint8_t *outputs) {
+    for (uint32_t i = 0; i < count; i++) {
+        tq_column_m0 column = tq_column_of(requant, first + i);
+        column.sums = sums + i;
+        column.outputs = outputs + i;
+        column.count = 1;
+        tq_run_column(requant, &column);
     }
 }
 

@@ -80,8 +80,9 @@ void tq_requantize_m0(const tq_column_m0 *column);
 /* The same from sums without any constant, in the TFLite rule for n >= 2. */
 void tq_requantize_m0_tflite(const tq_column_m0 *column);
 
-/* From sums to outputs as the exporter prepared it: a channel's start contains rounding constant
- * and -hi * 2^n where rounding is folded or n < 2, else neither. */
+/* From sums to outputs as the exporter prepared it (the assembly knows the offsets): a channel's
+ * start contains rounding constant and -hi * 2^n where rounding is folded or n < 2, else neither.
+ */
 typedef struct tq_requant_m0 {
     const int32_t *start; /* [channels, up to a whole block] */
     const uint8_t *shift; /* [channels] or [1]: n, 0..31 */
@@ -112,6 +113,10 @@ static inline void tq_run_column(const tq_requant_m0 *requant, const tq_column_m
         tq_requantize_m0_tflite(column);
     }
 }
+
+/* Outputs of channels first..first+count-1 of one pixel, count >= 1. */
+void tq_requantize_m0_row(const tq_requant_m0 *requant, uint32_t first, uint32_t count,
+                          const uint32_t *sums, uint8_t *outputs);
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,7 @@
 #include "dense.h"
 #include "dense_dsp.h"
 #include "dense_lut_dsp.h"
+#include "dense_m0.h"
 #include "dense_mve.h"
 #include "depthwise_conv2d.h"
 #include "geometry.h"
