@@ -57,7 +57,8 @@ class C99:
                 constant = _hex(plan.constant(group + 1, channel))
                 self.emit(f"t = ((t >> {step}) & {_hex(plan.mask(group))}) + {constant};")
                 self.emit(f"t += sums[{group + 1}][{index}];")
-            self.emit(f"tq_pot_put(pairs, {channel}, t, {plan.shifts[channel]}, LIMITS);")
+            place = f"{plan.shifts[channel]}, {plan.zero}"
+            self.emit(f"tq_pot_put(pairs, outputs, {channel}, t, {place});")
 
 
 def _hex(word: int) -> str:
@@ -69,11 +70,12 @@ def function(plan: Plan, name: str) -> str:
     machine = C99(plan)
     walk(plan, machine)
     sums = ", ".join(f"a{i} = 0" for i in range(machine.accumulators))
-    body = "\n".join(machine.lines).replace("LIMITS", f"{plan.lo}, {plan.hi}")
+    body = "\n".join(machine.lines)
     unused = " ".join(f"(void)a{i};" for i in range(machine.accumulators))
     return "\n".join(
         [
             f"static void {name}(tq_pot_pairs *pairs) {{",
+            "    const uint8_t *const outputs = pairs->layer->outputs;",
             f"    uint32_t x[{plan.all_words}];",
             f"    uint32_t sums[{len(plan.bases)}][{machine.accumulators}];",
             f"    uint32_t t, {sums};",

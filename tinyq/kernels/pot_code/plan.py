@@ -3,7 +3,8 @@
 
 A word holds an activation of two windows, x = x0 + x1 * 2**16 modulo 2**32; sums of such words are
 the sums of both windows as long as the *result* of each fits a lane: what happens on the way
-does not matter, since all of it is arithmetic modulo 2**32.
+does not matter, since all of it is arithmetic modulo 2**32.  Lanes that are shifted or read are
+unsigned: a constant is added to the sum, as large as it needs to be.
 
 A channel's accumulator is b + sum over e of 2**e * S_e, where S_e adds and subtracts the words
 whose weight is +-2**e.  It does not fit a lane, but it will be shifted right by n anyway, and
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Final
 
 import numpy as np
@@ -60,9 +61,10 @@ class Plan:
         bases: exponent of the scale of every group; a group holds the exponents from its base up
             to below the next one's.
         constants: ``[groups, channels]``, added to both lanes of a group's sum after the sum of
-            the group before it, scaled, was added to it.
+            the group before it, scaled, was added to it.  With the last one a lane is 2**15 more
+            than the accumulator.
         shifts: of every channel, from the last group's scale to the output.
-        lo, hi: clamp of the output.
+        zero: the table of outputs begins with that of ``-zero`` and ends with that of ``zero - 1``.
     """
 
     words: int
@@ -71,13 +73,21 @@ class Plan:
     bases: tuple[int, ...]
     constants: Integers
     shifts: tuple[int, ...]
-    lo: int
-    hi: int
+    zero: int
 
     @property
     def channels(self) -> int:
         """Output channels."""
         return len(self.terms)
+
+    @property
+    def distances(self) -> tuple[int, ...]:
+        """The different shifts."""
+        return tuple(sorted(set(self.shifts)))
+
+    def table_start(self, shift: int) -> int:
+        """Index in the table of outputs of a lane that is 0 after it was shifted."""
+        return self.zero - (LANE // 2 >> shift)
 
     @property
     def all_words(self) -> int:
@@ -176,7 +186,7 @@ def _constants(
         if final:
             if (lo + last).min() < -LANE // 2 or (hi + last).max() >= LANE // 2:
                 return None
-            row = row + last - carried
+            row = row + last - carried + LANE // 2
         else:
             step = 1 << (bases[index + 1] - base)
             offset = _offset(lo, hi, step)
@@ -188,8 +198,8 @@ def _constants(
 
 
 def _offset(lo: Integers, hi: Integers, step: int) -> Integers | None:
-    """A multiple of ``step`` that makes a lane of ``lo``..``hi`` unsigned, equal for all channels if
-    possible."""
+    """A multiple of ``step`` that makes lanes of ``lo``..``hi`` unsigned; for all channels the same
+    if that can be."""
     own = np.maximum(-(lo // step), 0) * step
     common = np.full_like(own, own.max())
     for offset in (common, own):
@@ -202,4 +212,4 @@ def blocks(channels: int, accumulators: int) -> tuple[range, ...]:
     """Output channels that are summed together: equal parts, at most ``accumulators`` each."""
     count = -(-channels // accumulators)
     ends = [channels * i // count for i in range(count + 1)]
-    return tuple(range(a, b) for a, b in zip(ends, ends[1:], strict=False))
+    return tuple(range(a, b) for a, b in pairwise(ends))

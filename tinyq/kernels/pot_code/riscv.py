@@ -30,7 +30,7 @@ class RiscV:
     lines: list[str] = field(default_factory=list)
     accumulators: int = len(ACCUMULATORS)
 
-    # --- the frame: words, groups' sums, the argument, the caller's registers --------------------
+    # --- the frame: words, groups' sums, the argument, the caller's registers, tables ------------
 
     @property
     def sums_at(self) -> int:
@@ -43,7 +43,10 @@ class RiscV:
     @property
     def frame(self) -> int:
         """Bytes."""
-        return self.argument_at + 16
+        return self.table_at(self.plan.distances[-1]) + 4
+
+    def table_at(self, shift: int) -> int:
+        return self.argument_at + 16 + 4 * self.plan.distances.index(shift)
 
     # --- sums ------------------------------------------------------------------------------------
 
@@ -80,25 +83,28 @@ class RiscV:
         start = self.sums_at + 4 * self.accumulators * group
         self.emit(*(f"sw {ACCUMULATORS[i]}, {start + 4 * i}(sp)" for i in range(count)))
 
-    # --- outputs: a0 constants, a1 and a2 outputs, a3 mask of the first group, a4 limit, a5 both
-    # --- lanes, s0 one of them, t0 constant of the second group, t1 0x8000 ------------------------
+    # --- outputs: a0 constants, a1 and a2 outputs, a3 mask of the first group, a4 table, a5 both
+    # --- lanes, s0 one of them, t0 constant of the second group ----------------------------------
 
     def finish(self, channels: Sequence[int]) -> None:
         plan = self.plan
         first = 4 * len(record_groups(plan)) * channels[0]
         self.note(f"channels {channels[0]}..{channels[-1]}: outputs")
         self.emit(f"lw a0, {self.argument_at}(sp)", "lw a1, 0(a0)", "lw a2, 4(a0)")
-        self.emit(f"la a0, {self.name}_constants + {first}", f"li a4, {plan.hi - plan.lo}")
-        self.emit("li t1, 0x8000")
+        self.emit(f"la a0, {self.name}_constants + {first}")
         if len(plan.bases) > 1:
             self.emit(f"li a3, {plan.mask(0):#010x}", f"li t0, {plan.constant(1, 0):#010x}")
-        for index, channel in enumerate(channels):
-            self._join_groups(index, channel)
-            shift = min(16 + plan.shifts[channel], 31)
-            self.emit("slli s0, a5, 16", f"srai s0, s0, {shift}")
-            self._put("a1", channel)
-            self.emit("add a5, a5, t1", f"srai s0, a5, {shift}")
-            self._put("a2", channel)
+        table = None
+        for channel in sorted(channels, key=lambda c: plan.shifts[c]):
+            shift = plan.shifts[channel]
+            if shift != table:
+                self.emit(f"lw a4, {self.table_at(shift)}(sp)")
+                table = shift
+            self._join_groups(channel - channels[0], channel)
+            self.emit("slli s0, a5, 16", f"srli s0, s0, {16 + shift}", "add s0, s0, a4")
+            self.emit("lbu s0, 0(s0)", f"sb s0, {channel}(a1)")
+            self.emit(f"srli a5, a5, {16 + shift}", "add a5, a5, a4")
+            self.emit("lbu a5, 0(a5)", f"sb a5, {channel}(a2)")
 
     def _join_groups(self, index: int, channel: int) -> None:
         plan, recorded = self.plan, record_groups(self.plan)
@@ -118,29 +124,15 @@ class RiscV:
             elif group == 1:
                 self.emit("add a5, a5, t0")
 
-    def _put(self, outputs: str, channel: int) -> None:
-        """Clamp s0 without branches and store it."""
-        lo, limit = self.plan.lo, self.plan.hi - self.plan.lo
-        if lo:
-            self.emit(f"addi s0, s0, {-lo}")
-        self.emit("srai s1, s0, 31", "not s1, s1", "and s0, s0, s1")
-        if limit == 255:  # all ones is a byte's largest value
-            self.emit("sub s1, a4, s0", "srai s1, s1, 31", "or s0, s0, s1")
-        else:
-            self.emit("sub s0, s0, a4", "srai s1, s0, 31", "and s0, s0, s1", "add s0, s0, a4")
-        if lo:
-            self.emit(f"addi s0, s0, {lo}")
-        self.emit(f"sb s0, {channel}({outputs})")
-
 
 def record_groups(plan: Plan) -> list[int]:
     """Groups whose constants are read from the channel's record, not from a register."""
     return [g for g in range(len(plan.bases)) if g != 1 or not plan.is_uniform(g)]
 
 
-def fits(plan: Plan) -> bool:
-    """Whether the frame and the outputs are within reach."""
-    return RiscV(plan, "").frame <= REACH and plan.channels <= REACH
+def room(plan: Plan) -> int:
+    """How many more words the frame has room for; none where the outputs are out of reach."""
+    return (REACH - RiscV(plan, "").frame) // 4 if plan.channels <= REACH else -1
 
 
 def function(plan: Plan, name: str) -> str:
@@ -150,6 +142,11 @@ def function(plan: Plan, name: str) -> str:
     machine.emit(f"addi sp, sp, -{machine.frame}")
     machine.emit(*(f"sw {r}, {machine.argument_at + at}(sp)" for r, at in saved))
     machine.emit(f"sw a0, {machine.argument_at}(sp)")
+    machine.note("where a lane's outputs begin, by its shift")
+    machine.emit("lw a0, 8(a0)", "lw a0, 4(a0)")
+    for shift in plan.distances:
+        machine.emit(f"li a1, {plan.table_start(shift)}", "add a1, a1, a0")
+        machine.emit(f"sw a1, {machine.table_at(shift)}(sp)")
     machine.lines.append("1:")
     machine.emit(f"lw a0, {machine.argument_at}(sp)", "mv a1, sp", "call tq_pot_next")
     machine.emit("bnez a0, 2f", "j 9f")

@@ -5,8 +5,8 @@ r0, r2 to r7: the sums of seven output channels; r1: the word that is added to t
 The words lie on the stack: that alone is addressed over 1 KB in one instruction.
 
 Between two pairs of windows the high registers hold what finishing a block needs:
-r8 constant of the second group, r9 0x8000, r10 and r11 where the two pixels' outputs go,
-r12 mask of the first group's scaled sum, lr the channels' constants.
+r8 constant of the second group, r10 and r11 where the two pixels' outputs go, r12 mask of the
+first group's scaled sum, lr the channels' constants.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Thumb:
     outputs_at: int = 0
     records_at: int = 0
 
-    # --- the frame: words, groups' sums, the argument, masks of the later groups -----------------
+    # --- the frame: words, groups' sums, the argument, masks of the later groups, tables ---------
 
     @property
     def sums_at(self) -> int:
@@ -48,10 +48,14 @@ class Thumb:
     def mask_at(self, group: int) -> int:
         return self.argument_at + 4 * group
 
+    def table_at(self, shift: int) -> int:
+        index = max(1, len(self.plan.bases) - 1) + self.plan.distances.index(shift)
+        return self.argument_at + 4 * index
+
     @property
     def frame(self) -> int:
         """Bytes; with what is saved a multiple of 8."""
-        used = self.argument_at + 4 * max(1, len(self.plan.bases) - 1)
+        used = self.table_at(self.plan.distances[-1]) + 4
         return used + (-(used + _SAVED)) % 8
 
     # --- sums ------------------------------------------------------------------------------------
@@ -91,22 +95,25 @@ class Thumb:
         start = self.sums_at + 4 * self.accumulators * group
         self.emit(f"add r1, sp, #{start}", f"stm r1!, {{{', '.join(ACCUMULATORS[:count])}}}")
 
-    # --- outputs: r0 constants, r1 limit, r2 and r3 outputs, r4 mask, r5 both lanes, r6 one, r7 ---
+    # --- outputs: r0 constants, r1 table, r2 and r3 outputs, r4 mask, r5 both lanes, r6 one, r7 ---
 
     def finish(self, channels: Sequence[int]) -> None:
         plan = self.plan
         self.note(f"channels {channels[0]}..{channels[-1]}: outputs")
-        self.emit("mov r0, lr", f"movs r1, #{plan.hi - plan.lo}", "mov r2, r10", "mov r3, r11")
+        self.emit("mov r0, lr", "mov r2, r10", "mov r3, r11")
         if len(plan.bases) > 1:
             self.emit("mov r4, r12")
         self._advance(channels)
-        for index, channel in enumerate(channels):
-            self._join_groups(index, channel)
-            shift = min(16 + plan.shifts[channel], 31)
-            self.emit("lsls r6, r5, #16", f"asrs r6, r6, #{shift}")
-            self._put("r2", channel)
-            self.emit("add r5, r9", f"asrs r6, r5, #{shift}")
-            self._put("r3", channel)
+        table = None
+        for channel in sorted(channels, key=lambda c: plan.shifts[c]):
+            shift, at = plan.shifts[channel], channel - self.outputs_at
+            if shift != table:
+                self.emit(f"ldr r1, [sp, #{self.table_at(shift)}]")
+                table = shift
+            self._join_groups(channel - channels[0], channel)
+            self.emit("lsls r6, r5, #16", f"lsrs r6, r6, #{16 + shift}", "ldrb r6, [r1, r6]")
+            self.emit(f"strb r6, [r2, #{at}]")
+            self.emit(f"lsrs r5, r5, #{16 + shift}", "ldrb r5, [r1, r5]", f"strb r5, [r3, #{at}]")
 
     def _advance(self, channels: Sequence[int]) -> None:
         """Bring outputs and constants into the reach of stores and loads."""
@@ -138,29 +145,15 @@ class Thumb:
             elif group == 1:
                 self.emit("add r5, r8")
 
-    def _put(self, outputs: str, channel: int) -> None:
-        """Clamp r6 without branches and store it."""
-        lo, limit = self.plan.lo, self.plan.hi - self.plan.lo
-        if lo:
-            self.emit(f"adds r6, #{-lo}" if lo < 0 else f"subs r6, #{lo}")
-        self.emit("asrs r7, r6, #31", "bics r6, r7")
-        if limit == 255:  # all ones is a byte's largest value
-            self.emit("subs r7, r1, r6", "asrs r7, r7, #31", "orrs r6, r7")
-        else:
-            self.emit("subs r6, r6, r1", "asrs r7, r6, #31", "ands r6, r7", "adds r6, r6, r1")
-        if lo:
-            self.emit(f"subs r6, #{-lo}" if lo < 0 else f"adds r6, #{lo}")
-        self.emit(f"strb r6, [{outputs}, #{channel - self.outputs_at}]")
-
 
 def record_groups(plan: Plan) -> list[int]:
     """Groups whose constants are read from the channel's record, not from a register."""
     return [g for g in range(len(plan.bases)) if g != 1 or not plan.is_uniform(g)]
 
 
-def fits(plan: Plan) -> bool:
-    """Whether the frame is within reach."""
-    return Thumb(plan).frame <= REACH
+def room(plan: Plan) -> int:
+    """How many more words the frame has room for."""
+    return (REACH - Thumb(plan).frame) // 4 - 1
 
 
 def _move_stack(machine: Thumb, operation: str) -> None:
@@ -210,8 +203,12 @@ def _enter(machine: Thumb, name: str) -> None:
     for group in range(1, len(machine.plan.bases) - 1):
         machine.emit(f"ldr r0, ={machine.plan.mask(group):#010x}")
         machine.emit(f"str r0, [sp, #{machine.mask_at(group)}]")
-    if len(machine.plan.bases) > 2:
-        machine.emit("b 1f", ".ltorg")
+    machine.note("where a lane's outputs begin, by its shift")
+    machine.emit(f"ldr r0, [sp, #{machine.argument_at}]", "ldr r0, [r0, #8]", "ldr r0, [r0, #4]")
+    for shift in machine.plan.distances:
+        machine.emit(f"ldr r1, ={machine.plan.table_start(shift)}", "adds r1, r0, r1")
+        machine.emit(f"str r1, [sp, #{machine.table_at(shift)}]")
+    machine.emit("b 1f", ".ltorg")
 
 
 def _prepare(machine: Thumb, name: str) -> None:
@@ -219,7 +216,6 @@ def _prepare(machine: Thumb, name: str) -> None:
     plan = machine.plan
     machine.emit(f"ldr r0, [sp, #{machine.argument_at}]", "ldm r0!, {r2, r3}")
     machine.emit("mov r10, r2", "mov r11, r3", f"ldr r4, ={name}_constants", "mov lr, r4")
-    machine.emit("ldr r5, =0x8000", "mov r9, r5")
     if len(plan.bases) > 1:
         machine.emit(f"ldr r6, ={plan.mask(0):#010x}", "mov r12, r6")
         machine.emit(f"ldr r7, ={plan.constant(1, 0):#010x}", "mov r8, r7")

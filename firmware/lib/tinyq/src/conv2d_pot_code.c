@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the code of a layer cannot be: the windows under pairs of output pixels as words of two
- * activations. The common case, both windows inside the image from left to right, goes by runs of a
- * whole row; the others first take the first window, then add the second.
+ * activations. Two windows inside the image go by whole rows; others first take the one window,
+ * then add the other, each as far as it lies inside.
  */
 #include <tinyq/conv2d_pot_code.h>
 
@@ -11,132 +11,156 @@
 #include <stddef.h>
 #include <string.h>
 
-/* The window of one output pixel. */
-typedef struct place {
-    int32_t top;  /* row of the image under the window's first row; negative in the padding */
-    int32_t left; /* column, likewise */
-} place;
-
 ALWAYS_INLINE uint32_t pair_of(uint32_t low, uint32_t high, int32_t sign) {
-    return (uint32_t)tq_read((uint8_t)low, sign) + ((uint32_t)tq_read((uint8_t)high, sign) << 16);
+    const uint32_t signs = (uint32_t)sign | (uint32_t)sign << 16;
+    return ((low | high << 16) ^ signs) - signs;
 }
 
 ALWAYS_INLINE void put_pairs(uint32_t *to, const uint8_t *low, const uint8_t *high, uint32_t count,
                              int32_t sign) {
-    for (; count >= 4; count -= 4) {
+    const uint8_t *const end = low + (count & ~3U);
+    for (; low != end; low += 4, high += 4, to += 4) {
         to[0] = pair_of(low[0], high[0], sign);
         to[1] = pair_of(low[1], high[1], sign);
         to[2] = pair_of(low[2], high[2], sign);
         to[3] = pair_of(low[3], high[3], sign);
-        to += 4;
-        low += 4;
-        high += 4;
     }
-    for (; count > 0; count--) {
+    for (count &= 3U; count > 0; count--) {
         *to++ = pair_of(*low++, *high++, sign);
     }
 }
 
-static void add_lane(uint32_t *to, const uint8_t *from, uint32_t count, int32_t sign,
-                     uint32_t lane) {
-    for (; count > 0; count--) {
-        *to++ += (uint32_t)tq_read(*from++, sign) << lane;
-    }
-}
-
-/* Adds what of a row of one window lies inside the image. */
-static void add_row(const tq_pot_pairs *pairs, const place *at, uint32_t row, uint32_t lane,
-                    uint32_t *to) {
-    const tq_conv2d_pot_code *const layer = pairs->layer;
-    const uint32_t channels = layer->input.channels;
-    const int32_t y = at->top + (int32_t)row;
-    const int32_t end = at->left + layer->kernel.width;
-    const int32_t from = at->left < 0 ? 0 : at->left;
-    const int32_t until = end < layer->input.width ? end : layer->input.width;
-    if (y >= 0 && y < layer->input.height && from < until) {
-        const uint32_t first = (uint32_t)y * layer->input.width + (uint32_t)from;
-        add_lane(to + (uint32_t)(from - at->left) * channels, pairs->image + first * channels,
-                 (uint32_t)(until - from) * channels, tq_sign_bit(layer->is_signed), lane);
-    }
-}
-
-static int is_inside(const tq_conv2d_pot_code *layer, const place *at) {
-    return at->left >= 0 && at->left + layer->kernel.width <= layer->input.width && at->top >= 0 &&
-           at->top + layer->kernel.height <= layer->input.height;
-}
-
-ALWAYS_INLINE void put_windows(const tq_pot_pairs *pairs, const place *low, const place *high,
-                               uint32_t *words, int32_t sign) {
-    const tq_conv2d_pot_code *const layer = pairs->layer;
-    const uint32_t channels = layer->input.channels;
-    const uint32_t stride = layer->input.width * channels;
-    const uint32_t run = layer->kernel.width * channels;
-    const uint8_t *a = pairs->image + (uint32_t)low->top * stride + (uint32_t)low->left * channels;
-    const uint8_t *b =
-        pairs->image + (uint32_t)high->top * stride + (uint32_t)high->left * channels;
-    for (uint32_t row = layer->kernel.height; row > 0; row--) {
+ALWAYS_INLINE void put_inside(const tq_pot_pairs *pairs, const tq_pot_window *low,
+                              const tq_pot_window *high, uint32_t *words, int32_t sign) {
+    const uint32_t run = pairs->run;
+    const int32_t width = pairs->width;
+    const uint8_t *a = pairs->image + low->offset;
+    const uint8_t *b = pairs->image + high->offset;
+    for (uint32_t row = pairs->layer->kernel.height; row > 0; row--) {
         put_pairs(words, a, b, run, sign);
         words += run;
-        a += stride;
-        b += stride;
+        a += width;
+        b += width;
     }
 }
 
-static void put_clipped(const tq_pot_pairs *pairs, const place *low, const place *high,
-                        uint32_t *words) {
-    const tq_conv2d_pot_code *const layer = pairs->layer;
-    const uint32_t run = (uint32_t)layer->kernel.width * layer->input.channels;
-    memset(words, 0, (size_t)layer->kernel.height * run * sizeof *words);
-    for (uint32_t row = 0; row < layer->kernel.height; row++) {
-        add_row(pairs, low, row, 0, words);
-        add_row(pairs, high, row, 16, words);
+/* Adds what of a window lies inside the image, shifted left by `lane`. */
+static void add_window(const tq_pot_pairs *pairs, const tq_pot_window *at, uint32_t lane,
+                       uint32_t *words) {
+    const int32_t sign = tq_sign_bit(pairs->layer->is_signed);
+    const int32_t run = (int32_t)pairs->run;
+    const int32_t from = at->left < 0 ? -at->left : 0;
+    const int32_t room = pairs->width - at->left;
+    const int32_t until = run < room ? run : room;
+    int32_t offset = at->offset;
+    int32_t y = at->top;
+    for (uint32_t row = pairs->layer->kernel.height; row > 0; row--) {
+        if (y >= 0 && y < pairs->height) {
+            const uint8_t *const x = pairs->image + (offset + from);
+            for (int32_t i = from; i < until; i++) {
+                words[i] += (uint32_t)tq_read(x[i - from], sign) << lane;
+            }
+        }
         words += run;
+        offset += pairs->width;
+        y++;
     }
 }
 
-static place take(tq_pot_pairs *pairs) {
+static int is_inside(const tq_pot_pairs *pairs, const tq_pot_window *at) {
+    return at->left >= 0 && at->left + (int32_t)pairs->run <= pairs->width && at->top >= 0 &&
+           at->top + pairs->layer->kernel.height <= pairs->height;
+}
+
+/* Goes on to the next output pixel. */
+static void advance(tq_pot_pairs *pairs) {
     const tq_conv2d_pot_code *const layer = pairs->layer;
-    const tq_kernel *const kernel = &layer->kernel;
-    const place at = {pairs->row * kernel->row_stride - kernel->top,
-                      pairs->column * kernel->col_stride - kernel->left};
     pairs->next += layer->output.channels;
     pairs->left--;
-    if (++pairs->column == layer->output.width) {
-        pairs->column = 0;
-        pairs->row++;
+    if (--pairs->left_in_line > 0) {
+        pairs->window.left += pairs->column_step;
+        pairs->window.offset += pairs->column_step;
+    } else {
+        pairs->left_in_line = layer->output.width;
+        pairs->line.top += layer->kernel.row_stride;
+        pairs->line.offset += pairs->row_step;
+        pairs->window = pairs->line;
     }
-    return at;
 }
 
 int tq_pot_next(tq_pot_pairs *pairs, uint32_t *words) {
-    const tq_conv2d_pot_code *const layer = pairs->layer;
     if (pairs->left == 0) {
         return 0;
     }
+    const tq_pot_window low = pairs->window;
+    tq_pot_window high = low;
     pairs->low = pairs->next;
-    const place low = take(pairs);
-    place high = low;
-    pairs->high = pairs->low;
+    pairs->high = pairs->next;
+    advance(pairs);
     if (pairs->left > 0) {
+        high = pairs->window;
         pairs->high = pairs->next;
-        high = take(pairs);
+        advance(pairs);
     }
-    if (!is_inside(layer, &low) || !is_inside(layer, &high)) {
-        put_clipped(pairs, &low, &high, words);
-    } else if (layer->is_signed) {
-        put_windows(pairs, &low, &high, words, 128);
+    if (!is_inside(pairs, &low) || !is_inside(pairs, &high)) {
+        memset(words, 0, pairs->bytes);
+        add_window(pairs, &low, 0, words);
+        add_window(pairs, &high, 16, words);
+    } else if (pairs->layer->is_signed) {
+        put_inside(pairs, &low, &high, words, 128);
     } else {
-        put_windows(pairs, &low, &high, words, 0);
+        put_inside(pairs, &low, &high, words, 0);
     }
     return 1;
 }
 
-void tq_run_conv2d_pot_code(const tq_conv2d_pot_code *layer, const void *input, void *output) {
+/* Makes the image a copy of the input with its padding. */
+static void copy_padded(tq_pot_pairs *pairs, uint8_t *to) {
+    const tq_conv2d_pot_code *const layer = pairs->layer;
+    const tq_kernel *const kernel = &layer->kernel;
+    const uint32_t channels = layer->input.channels;
+    const uint32_t rows = (layer->output.height - 1U) * kernel->row_stride + kernel->height;
+    const uint32_t columns = (layer->output.width - 1U) * kernel->col_stride + kernel->width;
+    const uint32_t left = kernel->left;
+    const uint32_t room = columns - left;
+    const uint32_t width = (layer->input.width < room ? layer->input.width : room) * channels;
+    const uint8_t *from = pairs->image;
+    memset(to, 0, rows * columns * channels);
+    pairs->image = to;
+    pairs->height = (int32_t)rows;
+    pairs->width = (int32_t)(columns * channels);
+    to += (kernel->top * columns + left) * channels;
+    for (uint32_t y = 0; y < layer->input.height && y + kernel->top < rows; y++) {
+        memcpy(to, from, width);
+        to += columns * channels;
+        from += layer->input.width * channels;
+    }
+}
+
+void tq_run_conv2d_pot_code(const tq_conv2d_pot_code *layer, const void *input, void *output,
+                            void *scratch) {
+    const tq_kernel *const kernel = &layer->kernel;
+    const int32_t channels = layer->input.channels;
     tq_pot_pairs pairs = {
         .layer = layer,
         .image = input,
         .next = output,
+        .height = layer->input.height,
+        .width = layer->input.width * channels,
+        .run = (uint32_t)kernel->width * layer->input.channels,
+        .column_step = kernel->col_stride * channels,
         .left = (uint32_t)layer->output.height * layer->output.width,
+        .left_in_line = layer->output.width,
     };
+    if (layer->is_copied) {
+        copy_padded(&pairs, scratch);
+    } else {
+        pairs.line.top = -(int32_t)kernel->top;
+        pairs.line.left = -(int32_t)kernel->left * channels;
+        pairs.line.offset = pairs.line.top * pairs.width + pairs.line.left;
+    }
+    pairs.bytes = kernel->height * pairs.run * (uint32_t)sizeof(uint32_t);
+    pairs.row_step = kernel->row_stride * pairs.width;
+    pairs.window = pairs.line;
     layer->code(&pairs);
 }
