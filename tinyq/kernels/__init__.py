@@ -24,6 +24,7 @@ from tinyq.kernels import (
     dense_lut_dsp,
     dense_m0,
     dense_mve,
+    depthwise_conv2d_mve,
 )
 from tinyq.kernels.request import Choice, Request
 from tinyq.ops.clayer import CLayer
@@ -32,6 +33,7 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 
 #: by stem, the best first
 KERNELS: Final[Mapping[str, Choice]] = {
+    "depthwise_conv2d_mve": depthwise_conv2d_mve.choose,
     "dense_m0": dense_m0.choose,
     "conv2d_mve": conv2d_mve.choose,
     "dense_mve": dense_mve.choose,

@@ -19,16 +19,8 @@ typedef struct tq_mve_pixels {
     int32_t hi;
 } tq_mve_pixels;
 
-/* Four output channels. */
-typedef struct tq_mve_block {
-    const uint8_t *codes; /* [vectors] of four vectors of int8, or of two vectors of 4-bit codes */
-    const int32_t *bias;  /* [4] */
-    const int8_t *shift;  /* [4] -n */
-    const uint8_t *nudge; /* [4]; read by the routines whose name says so */
-    uint32_t count;       /* channels to store, 1..4 */
-} tq_mve_block;
-
-/* The channels of a block for every pixel, two at a time. x: the first window, any address. */
+/* The channels of a block for every pixel, two at a time. x: the first window, any address. Codes
+ * of a block: [vectors] of four vectors of int8, or of two vectors of 4-bit codes. */
 typedef void (*tq_mve_dot)(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
                            uint8_t *output);
 void tq_mve_dot_int8(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,

@@ -35,6 +35,15 @@ typedef struct tq_mve_requant {
     int32_t hi;           /* greatest output */
 } tq_mve_requant;
 
+/* Four output channels. */
+typedef struct tq_mve_block {
+    const uint8_t *codes;
+    const int32_t *bias;  /* [4] */
+    const int8_t *shift;  /* [4] -n */
+    const uint8_t *nudge; /* [4], or NULL */
+    uint32_t count;       /* channels to store, 1..4 */
+} tq_mve_block;
+
 /* The vectors' requantization of one accumulator. */
 static inline int32_t tq_mve_requantize(int32_t acc, int32_t shift, int32_t nudge, int32_t lo,
                                         int32_t hi) {
