@@ -24,6 +24,7 @@ from tinyq.kernels import (
     dense_lut_dsp,
     dense_m0,
     dense_mve,
+    depthwise_conv2d_dsp,
     depthwise_conv2d_mve,
 )
 from tinyq.kernels.request import Choice, Request
@@ -45,6 +46,7 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_lanes": conv2d_lanes.choose,
     "dense_dsp": dense_dsp.choose,
     "dense_lut_dsp": dense_lut_dsp.choose,
+    "depthwise_conv2d_dsp": depthwise_conv2d_dsp.choose,
 }
 
 

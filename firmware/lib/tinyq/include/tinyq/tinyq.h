@@ -23,6 +23,7 @@
 #include "dense_m0.h"
 #include "dense_mve.h"
 #include "depthwise_conv2d.h"
+#include "depthwise_conv2d_dsp.h"
 #include "depthwise_conv2d_mve.h"
 #include "geometry.h"
 #include "lookup.h"

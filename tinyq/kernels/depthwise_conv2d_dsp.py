@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise convolution on cores with the DSP extension: each channel as an image of its own.
+
+Channels are spread into planes of 16-bit numbers in scratch memory, side by side in rows of 256
+bytes; two products an instruction then.  Weights stay packed in flash.  Channel multipliers and
+images wider than a row are left to the portable kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tinyq.kernels.request import Request
+from tinyq.numerics import INT16_MAX, INT32_MAX, rounding_constant
+from tinyq.ops import DepthwiseConv2D
+from tinyq.ops.clayer import CLayer, kernel_fields, shape_fields
+
+#: bytes and elements of a row of the planes (TQ_PLANE_ROW_BYTES)
+ROW_BYTES: Final = 256
+ROW: Final = ROW_BYTES // 2
+#: bytes of scratch memory for planes, where not even one band of one output row needs more
+BUDGET: Final = 5120
+#: read behind the last plane
+SLACK: Final = 8
+#: the shift of all channels, if weights can be moved up to it
+FOLD_SHIFT: Final = 12
+
+
+@dataclass(frozen=True)
+class Planes:
+    """How channels lie in scratch memory.
+
+    Attributes:
+        width: elements of a row of a plane, even.
+        count: planes side by side.
+        band: output rows at a time.
+        rows: rows of the planes.
+    """
+
+    width: int
+    count: int
+    band: int
+    rows: int
+
+
+def choose(request: Request) -> CLayer | None:
+    """For cores with the DSP extension, multiplier 1, rows that fit."""
+    op = request.node.op
+    if not request.core.dsp or not isinstance(op, DepthwiseConv2D) or op.multiplier != 1:
+        return None
+    planes = lay_out(op, request.ins[0].shape, request.out.shape)
+    if planes is None:
+        return None
+    plain, (height, width) = request.plain, op.kernel
+    per_row = 2 if specialised(op) else (width + 1) // 2
+    words = per_row * height
+    fields = {
+        "weights": plain.fields["weights"],
+        "requant": plain.fields["requant"],
+        "unpack": plain.fields["unpack"],
+        "run": f"tq_run_plane_{specialised(op) or 'any'}",
+        "input": shape_fields(request.ins[0].shape),
+        "output": shape_fields(request.out.shape),
+        "kernel": kernel_fields(op.kernel, op.strides, op.padding),
+        "plane_width": planes.width,
+        "planes": planes.count,
+        "band": planes.band,
+        "weight_words": words,
+        "is_signed": int(request.ins[0].signed),
+        "fold_shift": FOLD_SHIFT if folds(request, op) else 0,
+    }
+    scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width
+    in_place = (0,) if request.ins[0].shape == request.out.shape and op.strides == (1, 1) else ()
+    return CLayer("depthwise_conv2d_dsp", fields, plain.detail, scratch=scratch, in_place=in_place)
+
+
+def specialised(op: DepthwiseConv2D) -> str:
+    """Last part of the name of the function for this window; empty: there is none."""
+    strides = {(1, 1): "3x3", (2, 2): "3x3_stride2"}
+    return strides.get(op.strides, "") if op.kernel == (3, 3) else ""
+
+
+def lay_out(op: DepthwiseConv2D, shape: tuple[int, ...], out: tuple[int, ...]) -> Planes | None:
+    """The planes; ``None`` where a row does not fit."""
+    read = (out[1] - 1) * op.strides[1] + op.kernel[1]
+    width = max(read, op.padding[2] + shape[1])
+    width += width % 2
+    if width > ROW:
+        return None
+    count = min(ROW // width, shape[2])
+    stride, height = op.strides[0], op.kernel[0]
+    band = (BUDGET // ROW_BYTES - height) // stride + 1
+    band = min(max(band, 1), out[0])
+    return Planes(width, count, band, (band - 1) * stride + height)
+
+
+def folds(request: Request, op: DepthwiseConv2D) -> bool:
+    """Whether every channel with a shift up to ``FOLD_SHIFT`` can be moved up to it."""
+    if request.plain.fields["requant"]["rounding"] != "TQ_ROUND_FOLDED":
+        return False
+    n = op.shifts(request.ins, request.out)
+    bits = np.maximum(FOLD_SHIFT - n, 0)
+    image = np.abs(op.quantized.image().astype(np.int64)).reshape(len(n), -1).max(1)
+    bounds = op.accumulator_bounds(request.intervals[0])
+    reach = np.maximum(bounds.partial_hi, -bounds.partial_lo) + rounding_constant(n, op.rounding)
+    return bool(((image << bits) <= INT16_MAX).all() and ((reach << bits) <= INT32_MAX).all())
