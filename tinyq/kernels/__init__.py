@@ -26,6 +26,7 @@ from tinyq.kernels import (
     dense_mve,
     depthwise_conv2d_dsp,
     depthwise_conv2d_mve,
+    depthwise_m0,
 )
 from tinyq.kernels.request import Choice, Request
 from tinyq.ops.clayer import CLayer
@@ -34,6 +35,7 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 
 #: by stem, the best first
 KERNELS: Final[Mapping[str, Choice]] = {
+    "depthwise_m0": depthwise_m0.choose,
     "depthwise_conv2d_mve": depthwise_conv2d_mve.choose,
     "dense_m0": dense_m0.choose,
     "conv2d_mve": conv2d_mve.choose,

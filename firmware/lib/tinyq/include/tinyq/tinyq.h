@@ -25,6 +25,7 @@
 #include "depthwise_conv2d.h"
 #include "depthwise_conv2d_dsp.h"
 #include "depthwise_conv2d_mve.h"
+#include "depthwise_m0.h"
 #include "geometry.h"
 #include "lookup.h"
 #include "max_pool2d.h"
