@@ -26,7 +26,7 @@ CHECKED = ("m0", "m3", "m4", "m33")
 
 
 def request_of(program: Program, core: str, shrink: int = 0) -> RunRequest:
-    """Two inferences under guard; ``shrink`` takes bytes from the end of every output."""
+    """An inference under guard; ``shrink`` takes bytes from the end of every output."""
     backend = EmulatedBackend(f"unicorn-{core}", program.target)
     image = backend.image(program.graph)
     assert image.board is not None
@@ -38,8 +38,8 @@ def request_of(program: Program, core: str, shrink: int = 0) -> RunRequest:
         )
     return RunRequest(
         image,
-        pack_samples(program.graph, random_inputs(program.graph, 2)),
-        2,
+        pack_samples(program.graph, random_inputs(program.graph, 1)),
+        1,
         check_memory=True,
         scopes=found,
         constants=constants(report, image.board.flash),
@@ -53,11 +53,9 @@ def _shrunk(region: Region, shrink: int) -> Region:
 def check(program: Program, core: str) -> None:
     skip_unless_available(f"unicorn-{core}")
     result = emulator(f"unicorn-{core}").run(request_of(program, core))
-    expected = executor.predict(program.graph, random_inputs(program.graph, 2))
-    names = program.graph.outputs
-    for i, output in enumerate(result.outputs):
-        codes = b"".join(np.ascontiguousarray(expected[name][i]).tobytes() for name in names)
-        assert output == codes
+    expected = executor.predict(program.graph, random_inputs(program.graph, 1))
+    codes = (np.ascontiguousarray(expected[name]).tobytes() for name in program.graph.outputs)
+    assert b"".join(result.outputs) == b"".join(codes)
 
 
 @pytest.mark.parametrize("core", CHECKED)
@@ -79,12 +77,11 @@ def test_every_kernel_stays_in_its_buffers(stem: str, core: str) -> None:
         check(program, core)
 
 
-@pytest.mark.parametrize("stem", KERNELS)
-def test_every_kernel_is_chosen_by_some_core(stem: str) -> None:
+def test_every_kernel_is_chosen_by_some_core() -> None:
     programs = (
         compile_graph(graph, Target(core)) for core in CORES.values() for graph in GRAPHS.values()
     )
-    assert any(stem in stems(program) for program in programs)
+    assert {stem for program in programs for stem in stems(program)} >= set(KERNELS)
 
 
 def test_an_output_one_byte_too_small_is_noticed() -> None:
@@ -99,5 +96,6 @@ def test_calls_that_do_not_happen_are_noticed() -> None:
     skip_unless_available("unicorn-m4")
     graph: Graph = GRAPHS["int8-8"]
     request = request_of(compile_graph(graph, Target(CORES["m4"])), "m4")
+    more = replace(request, scopes=(*request.scopes, request.scopes[0]))
     with pytest.raises(RunError, match="calls of those that were to be checked"):
-        emulator("unicorn-m4").run(replace(request, scopes=(*request.scopes, request.scopes[0])))
+        emulator("unicorn-m4").run(more)

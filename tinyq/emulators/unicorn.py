@@ -105,7 +105,7 @@ class _Accesses:
     """Checks every access of the program; keeps the first that is wrong.
 
     ``turn`` counts the calls of ``scopes`` that have begun; one of them runs while ``back``, the
-    address that it returns to, is not -1.  Its stack goes from ``top`` down; arguments lie above.
+    address that it returns to, is not -1.  ``loads`` and ``stores`` are what may be touched now.
     """
 
     board: Board
@@ -115,35 +115,43 @@ class _Accesses:
     fault: str = ""
     turn: int = 0
     back: int = -1
-    top: int = 0
+    loads: tuple[Region, ...] = ()
+    stores: tuple[Region, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._leave()
 
     def block(self, address: int, registers: Callable[[], tuple[int, int]]) -> None:
         """A basic block is about to run; ``registers`` gives LR and SP."""
         if address == self.back:
-            self.back = -1
-        elif self.back == -1 and address == self._next().function:
-            link, self.top = registers()
+            self._leave()
+        elif self.back == -1 and address == self._scope(self.turn).function:
+            link, top = registers()
             self.back, self.turn = link & ~1, self.turn + 1
+            scope = self._scope(self.turn - 1)
+            stack, arguments = Region(top - _STACK, _STACK), Region(top, _ARGUMENTS)
+            self.stores = (*scope.writable, stack)
+            self.loads = (*scope.readable, stack, arguments, *self.constants)
 
-    def _next(self) -> Scope:
-        return self.scopes[self.turn % len(self.scopes)]
+    def _leave(self) -> None:
+        self.back = -1
+        self.stores = (self.board.ram, Region(self.board.clock_base, _PAGE), _SYSTEM_CONTROL)
+        self.loads = (*self.stores, self.board.flash)
 
-    def _allowed(self, store: bool) -> tuple[str, tuple[Region, ...]]:
-        if self.back == -1:
-            ram = (self.board.ram, Region(self.board.clock_base, _PAGE), _SYSTEM_CONTROL)
-            return "the program's memory", ram if store else (*ram, self.board.flash)
-        scope = self.scopes[(self.turn - 1) % len(self.scopes)]
-        stack = Region(self.top - _STACK, _STACK)
-        arguments = Region(self.top, _ARGUMENTS)
-        regions = (*scope.readable, arguments, *self.constants)
-        return f"the buffers of {scope.label}", (stack, *(scope.writable if store else regions))
+    def _scope(self, turn: int) -> Scope:
+        return self.scopes[turn % len(self.scopes)]
 
     def check(self, address: int, size: int, store: bool, pc: int) -> bool:
         """Whether the access is allowed."""
-        place, regions = self._allowed(store)
-        if not any(region.holds(address, size) for region in regions):
-            self.fault = f"outside {place}"
-        elif self.aligned and address % size:
+        for region in self.stores if store else self.loads:
+            if region.origin <= address and address + size <= region.origin + region.size:
+                break
+        else:
+            inside = "the program's memory"
+            if self.back != -1:
+                inside = f"the buffers of {self._scope(self.turn - 1).label}"
+            self.fault = f"outside {inside}"
+        if not self.fault and self.aligned and address % size:
             self.fault = "not aligned"
         if self.fault:
             kind = "store" if store else "load"
