@@ -24,6 +24,7 @@ from tinyq.graph import Graph, validate
 from tinyq.ops import Conv2D, Dense, LinearOp, Reshape
 from tinyq.plotting import require_plotting
 from tinyq.waterfall import CAUSES, Explanation
+from tinyq.waterfall.layers import PARTS
 from tinyq.waterfall.plot import draw
 from tinyq.waterfall.simulate import decibels, quantizing, simulate
 from tinyq.waterfall.stages import file_ops, run_integers
@@ -103,9 +104,34 @@ def test_layers_are_inputs_and_makers(result: Explanation) -> None:
     assert sum(layer.share for layer in result.layers) == pytest.approx(1)
     conv = result.layers[1]
     assert conv.stored == "int3 per tensor"
-    assert set(conv.noise) == {"weights", "activations", "clipping", "all"}
+    assert set(conv.noise) == set(PARTS)
     assert conv.noise["weights"] > conv.noise["activations"]
-    assert "weights" not in result.layers[0].noise
+    assert 0 < conv.noise["rounding"] != conv.noise["scales"] > 0
+    assert set(result.layers[0].noise) == {"activations", "clipping", "all"}
+    assert set(result.layers[-1].noise) == {"activations", "clipping", "integers", "all"}
+
+
+def test_noise_of_a_layers_integer_arithmetic() -> None:
+    x = RNG.normal(size=(40, 8, 8, 1)).astype(np.float32)
+    floats = two_layers(1.0)
+    graph = quantized(floats, x, "int8", True)
+    dense = tinyq.explain(graph, floats, x).layers[-1]
+    codes = graph.tensors["x"].quantize(x)
+    values = tinyq.executor.run(graph, {"x": codes})
+    (node,) = (n for n in graph.nodes if isinstance(n.op, Dense))
+    (source,), out = graph.ins(node), graph.out(node)
+    steps = np.ldexp(1.0, node.op.quantized.exponents_per_channel() + source.exponent)
+    sums = values[source.name] @ node.op.quantized.image().T.astype(np.int64) + node.op.bias
+    exact = np.clip(np.floor(sums * steps / 2.0**out.exponent + 0.5), out.lo, out.hi)
+    error = ((exact - values[out.name]) ** 2).sum() / (exact**2).sum()
+    assert dense.noise["integers"] == pytest.approx(error, abs=1e-15)
+    linear = [n for n, _ in graph.linear_nodes()]
+    nodes = (
+        replace(n, op=replace(n.op, rounding="half_up")) if n in linear else n for n in graph.nodes
+    )
+    half_up = validate(replace(graph, nodes=tuple(nodes)))
+    layers = tinyq.explain(half_up, floats, x).layers
+    assert [layer.noise["integers"] for layer in layers if layer.stored] == [0, 0]
 
 
 def test_an_input_alone_by_hand(graph: Graph, keras: Path, result: Explanation) -> None:

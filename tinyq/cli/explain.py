@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -17,7 +17,6 @@ from tinyq.cli.tables import new_table
 from tinyq.files import write_atomic
 from tinyq.plotting import require_plotting
 from tinyq.waterfall import CAUSES, Explanation, LayerLoss, Stage
-from tinyq.waterfall.layers import PARTS
 from tinyq.waterfall.plot import draw
 
 
@@ -107,14 +106,27 @@ def _points(lost: float | None) -> str:
     return "" if lost is None else f"{100 * lost:.2f}"
 
 
+#: columns of the table of layers: weights rounded with real scales, with powers of two, as stored;
+#: outputs rounded, clipped; ties and tables of integer arithmetic; all
+_TITLES: Final = {
+    "rounding": "rounded",
+    "scales": "2^e",
+    "weights": "stored",
+    "activations": "outputs",
+    "clipping": "clipping",
+    "integers": "integers",
+    "all": "all",
+}
+
+
 def _layer_table(result: Explanation) -> Table:
     table = new_table(
         "one layer at a time: output SQNR, dB",
-        *("layer", "operator", "stored as", *(f"{part}>" for part in PARTS)),
+        *("layer", "operator", "stored as", *(f"{title}>" for title in _TITLES.values())),
         *("noise share>", "lost, points>"),
     )
     for layer in result.layers:
-        cells = (_decibels(layer, part) for part in PARTS)
+        cells = (_decibels(layer, part) for part in _TITLES)
         points = _points(layer.accuracy_lost)
         table.add_row(layer.name, layer.op, layer.stored, *cells, f"{layer.share:.1%}", points)
     return table

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tinyq.plotting import new_figure, saved
-from tinyq.waterfall.layers import PARTS
 from tinyq.waterfall.report import Explanation
 from tinyq.waterfall.stages import CAUSES
 
@@ -65,7 +64,7 @@ def _draw_layers(axes: Any, result: Explanation) -> None:
     total = max(sum(layer.noise["all"] for layer in result.layers), 1e-30)
     left = [0.0] * len(result.layers)
     rows = range(len(result.layers))
-    for part in PARTS[:-1]:
+    for part in _COLOURS:
         widths = [100 * layer.noise.get(part, 0.0) / total for layer in result.layers]
         axes.barh(rows, widths, left=left, color=_COLOURS[part], label=part)
         left = [a + b for a, b in zip(left, widths, strict=True)]

@@ -37,6 +37,8 @@ WORTH: Final = 0.8
 #: samples that remedies are tried on
 SAMPLES: Final = 64
 _NOW: Final = "now"
+#: parts of a layer's noise that more bits or other exponents cure
+CURABLE: Final = ("weights", "activations", "clipping")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def find_remedies(
 
 
 def _parts(layer: LayerLoss) -> dict[str, float]:
-    return {part: noise for part, noise in layer.noise.items() if part != "all"}
+    return {part: noise for part, noise in layer.noise.items() if part in CURABLE}
 
 
 def _choose(group: Sequence[tuple[_Try, float]], total: float, sqnr: float) -> Remedy:
