@@ -2,8 +2,8 @@
 """Depthwise convolution of 3 x 3 on the Cortex-M0: a channel at a time, in a padded plane.
 
 Activations are unsigned: x' = x + 128 where the input is int8, padding is 128 then, and the start
-of each accumulator makes up for it.  Where the actual weights keep the sum of nine products within 16
-bits (int4 as a rule), an element of the plane is a word x[i] + x[i + 1] * 2**16, and one
+of each accumulator makes up for it.  Where the actual weights keep the sum of nine products within
+16 bits (int4 as a rule), an element of the plane is a word x[i] + x[i + 1] * 2**16, and one
 multiplication serves two pixels.
 
 Deliberately absent: other kernels than 3 x 3 and columns more than 2 apart.
@@ -121,7 +121,7 @@ def layer_of(request: Request, op: DepthwiseConv2D, plane: Plane) -> CLayer:
     fields = {
         "codes": stream_table(blocks),
         **image_fields(op.quantized),
-        **({"lanes": CTable("lanes", starts.astype(np.int16))} if lanes else {}),
+        **({"lanes": CTable("lanes", starts.astype(np.int32))} if lanes else {}),
         "expand": f"tq_expand_m0_{bits}",
         "copy": "tq_copy_m0_lanes" if lanes else "tq_copy_m0_bytes",
         "run": f"tq_plane_m0_{'lanes' if lanes else op.strides[1]}{end}",

@@ -68,7 +68,7 @@ typedef struct tq_depthwise_m0 {
     tq_copy_plane_m0 copy; /* tq_copy_m0_bytes or tq_copy_m0_lanes */
     tq_run_plane_m0 run;   /* tq_plane_m0_<...> */
     tq_requant_m0 requant; /* starts: for x in 0..255; lanes: less what they start from */
-    const int16_t *lanes;  /* [channels] where lanes start; NULL: bytes */
+    const int32_t *lanes;  /* [channels] where lanes start; NULL: bytes */
     tq_shape input;
     tq_shape output;
     tq_kernel kernel;      /* 3 x 3 */
