@@ -53,6 +53,7 @@ def test_tiles_of_part_of_a_row(
     encoding: str, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conv2d_mve, "BUDGET", 40)
+    monkeypatch.setattr(conv2d_mve, "TABLE_BUDGET", 40)
     rng = np.random.default_rng(2)
     cases = windows_of_all_kinds(rng, encoding)
     cases.append(
@@ -61,7 +62,15 @@ def test_tiles_of_part_of_a_row(
             {"kernel": (3, 3), "strides": (1, 2), "padding": (1, 1, 2, 2)},
         )
     )  # fmt: skip
-    assert any(c.layer().fields["tile_cols"] < c.out.shape[1] for c in cases)
+    assert any(c.layer().fields["tile_cols"] < c.layer().fields["output"]["width"] for c in cases)
+    check(cases)
+
+
+def test_rows_and_columns_change_places_in_narrow_images(check: Check) -> None:
+    rng = np.random.default_rng(4)
+    window = {"kernel": (5, 2), "strides": (2, 1), "padding": (1, 2, 1, 0)}
+    cases = [random_case(rng, "int8", (12, 3, c), 5, window) for c in (1, 3, 16)]
+    assert all(c.layer().fields["output"]["height"] == 3 for c in cases)
     check(cases)
 
 

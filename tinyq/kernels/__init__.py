@@ -13,6 +13,8 @@ from typing import Final
 
 from tinyq.errors import InputError
 from tinyq.kernels import (
+    add_mve,
+    average_pool2d_mve,
     conv2d_lanes,
     conv2d_m0,
     conv2d_mve,
@@ -35,6 +37,8 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 
 #: by stem, the best first
 KERNELS: Final[Mapping[str, Choice]] = {
+    "add_mve": add_mve.choose,
+    "average_pool2d_mve": average_pool2d_mve.choose,
     "depthwise_m0": depthwise_m0.choose,
     "depthwise_conv2d_mve": depthwise_conv2d_mve.choose,
     "dense_m0": dense_m0.choose,

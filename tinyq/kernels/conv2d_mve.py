@@ -2,13 +2,13 @@
 """Convolution in Helium vectors: four channels of two pixels at a time, on copied columns.
 
 Every column of the image under a tile's windows lies in scratch as one string of bytes, kernel
-height deep; kernel width strings side by side are a window.  1x1 convolutions see the whole image
-as one row of pixels.
+height deep; kernel width strings side by side are a window.  Rows and columns change places where
+the image is narrow; a 1x1 convolution sees all pixels as one row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from tinyq.kernels.mve import (
@@ -24,43 +24,73 @@ from tinyq.kernels.mve import (
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import MAX_UINT16, CLayer, CStruct, kernel_fields, shape_fields
-from tinyq.ops.windows import NO_PADDING
+from tinyq.ops.windows import NO_PADDING, Padding, Pair
 from tinyq.tensors import Shape
 
-#: bytes of columns that a tile of more than one row or of less than the whole width may have
-BUDGET: Final = 4096
+#: bytes of columns that a tile of more than one row or of less than the whole width may have;
+#: weights that are expanded tile by tile want larger ones
+BUDGET: Final = 2048
+TABLE_BUDGET: Final = 4096
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Shapes as the kernel sees them, and the tile.
+class Window:
+    """A convolution, as it is or with rows and columns changed: the kernel slides along columns.
 
     Attributes:
         x, y: shapes of input and output.
-        column: bytes of a column in scratch.
-        col_step: input columns from one in scratch to the next.
-        stride: columns in scratch from a window to the next.
-        width: of the kernel.
-        rows, cols: output pixels of a tile.
+        kernel, strides, padding: of the operator.
+        x_steps, y_steps: elements from a row and from a column to the next.
     """
 
     x: Shape
     y: Shape
-    column: int
-    col_step: int
-    stride: int
-    width: int
-    rows: int = 1
-    cols: int = 1
+    kernel: Pair
+    strides: Pair
+    padding: Padding
+    x_steps: Pair
+    y_steps: Pair
 
-    def row_bytes(self, cols: int) -> int:
-        """Columns under so many output columns."""
-        return ((cols - 1) * self.stride + self.width) * self.column
+    def transposed(self) -> Window:
+        """Rows for columns."""
+        return Window(
+            (self.x[1], self.x[0], self.x[2]),
+            (self.y[1], self.y[0], self.y[2]),
+            (self.kernel[1], self.kernel[0]),
+            (self.strides[1], self.strides[0]),
+            (*self.padding[2:], *self.padding[:2]),
+            (self.x_steps[1], self.x_steps[0]),
+            (self.y_steps[1], self.y_steps[0]),
+        )
 
     @property
-    def tile_bytes(self) -> int:
-        """The columns, and what the last vector of the last window reads beyond."""
-        return self.rows * self.row_bytes(self.cols) + LANES - 1
+    def effort(self) -> int:
+        """Pixels computed in pairs, and what each row costs beside them."""
+        height, width, _ = self.y
+        return height * (width + 3 * (width % 2) + 2)
+
+    @property
+    def column(self) -> int:
+        """Bytes of a column in scratch."""
+        return self.kernel[0] * self.x[2]
+
+    @property
+    def col_step(self) -> int:
+        """Input columns from one in scratch to the next: unused ones are left out."""
+        return self.strides[1] if self.kernel[1] == 1 and not any(self.padding[2:]) else 1
+
+    def row_bytes(self, cols: int) -> int:
+        """Columns in scratch under so many output columns."""
+        stride = self.strides[1] // self.col_step
+        return ((cols - 1) * stride + self.kernel[1]) * self.column
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Output pixels whose columns are in scratch at a time."""
+
+    rows: int
+    cols: int
 
 
 def choose(request: Request) -> CLayer | None:
@@ -68,25 +98,25 @@ def choose(request: Request) -> CLayer | None:
     op, form = request.node.op, weights_form(request)
     if not request.core.mve or not isinstance(op, Conv2D) or form is None:
         return None
-    geometry = with_tile(geometry_of(op, request.ins[0].shape, request.out.shape))
-    if max(*geometry.x, *geometry.y) > MAX_UINT16:
+    plain = window_of(op, request.ins[0].shape, request.out.shape)
+    window = min(plain, plain.transposed(), key=lambda w: w.effort)
+    if max(*window.x, *window.y) > MAX_UINT16:
         return None
-    values = form.values.swapaxes(1, 2).reshape(len(form.values), -1)
+    axes = (0, 2, 1, 3) if window is plain else (0, 1, 2, 3)
+    values = form.values.transpose(axes).reshape(len(form.values), -1)
     vectors = vectors_of(values.shape[1])
+    tile = tile_of(window, TABLE_BUDGET if form.table is not None else BUDGET)
     fields = {
         "codes": block_codes(form, values),
         **form.table_field,
         **_routine(request, form, vectors),
-        "input": shape_fields(geometry.x),
-        "output": shape_fields(geometry.y),
-        "kernel": kernel_fields(op.kernel, op.strides, op.padding),
-        "tile_rows": geometry.rows,
-        "tile_cols": geometry.cols,
-        "col_step": geometry.col_step,
+        **_shape_fields(window, tile),
         "flip": flip_of(request),
     }
     images = vectors * BLOCK * LANES if form.table is not None else 0
-    return CLayer("conv2d_mve", fields, request.plain.detail, scratch=images + geometry.tile_bytes)
+    # The last vector of the last window reads on beyond the columns.
+    columns = tile.rows * window.row_bytes(tile.cols) + LANES - 1
+    return CLayer("conv2d_mve", fields, request.plain.detail, scratch=images + columns)
 
 
 def _routine(request: Request, form: Form, vectors: int) -> CStruct:
@@ -99,21 +129,34 @@ def _routine(request: Request, form: Form, vectors: int) -> CStruct:
     }
 
 
-def geometry_of(op: Conv2D, x: Shape, y: Shape) -> Geometry:
-    """Without a tile; a 1x1 convolution of stride 1 sees one row."""
-    col_stride = op.strides[1]
+def _shape_fields(window: Window, tile: Tile) -> CStruct:
+    return {
+        "input": shape_fields(window.x),
+        "output": shape_fields(window.y),
+        "kernel": kernel_fields(window.kernel, window.strides, window.padding),
+        "in_row": window.x_steps[0],
+        "in_col": window.x_steps[1],
+        "out_row": window.y_steps[0],
+        "out_col": window.y_steps[1],
+        "tile_rows": tile.rows,
+        "tile_cols": tile.cols,
+        "col_step": window.col_step,
+    }
+
+
+def window_of(op: Conv2D, x: Shape, y: Shape) -> Window:
+    """Rows as rows; a 1x1 convolution of stride 1 sees the image as one row."""
     if op.kernel == (1, 1) and op.strides == (1, 1) and op.padding == NO_PADDING:
         x, y = (1, x[0] * x[1], x[2]), (1, y[0] * y[1], y[2])
-    skips = op.kernel[1] == 1 and not any(op.padding[2:])
-    col_step = col_stride if skips else 1
-    return Geometry(x, y, op.kernel[0] * x[2], col_step, col_stride // col_step, op.kernel[1])
+    steps = (x[1] * x[2], x[2]), (y[1] * y[2], y[2])
+    return Window(x, y, op.kernel, op.strides, op.padding, *steps)
 
 
-def with_tile(geometry: Geometry) -> Geometry:
+def tile_of(window: Window, budget: int) -> Tile:
     """As many whole rows as the budget holds, or else as much of a row, at least two pixels."""
-    height, width, _ = geometry.y
-    rows = min(height, BUDGET // geometry.row_bytes(width))
+    height, width, _ = window.y
+    rows = min(height, budget // window.row_bytes(width))
     if rows > 0:
-        return replace(geometry, rows=rows, cols=width)
-    fitting = [cols for cols in range(2, width, 2) if geometry.row_bytes(cols) <= BUDGET]
-    return replace(geometry, cols=max(fitting, default=min(2, width)))
+        return Tile(rows, width)
+    fitting = [cols for cols in range(2, width, 2) if window.row_bytes(cols) <= budget]
+    return Tile(1, max(fitting, default=min(2, width)))

@@ -30,7 +30,7 @@ MAX_COLS: Final = 4
 #: bytes of a column of sixteen channels in scratch
 COLUMN_BYTES: Final = 64
 #: bytes of a tile of more than one row, and of any tile
-BUDGET: Final = 4096
+BUDGET: Final = 2048
 LIMIT: Final = 16384
 
 

@@ -20,7 +20,7 @@ typedef struct plan {
     uint32_t vectors;   /* of a window */
     uint32_t column;    /* bytes of a column in scratch */
     uint32_t row_bytes; /* from one of the tile's rows to the next, in scratch */
-    uint32_t image_row; /* bytes of a row of the image */
+    columns form;       /* how columns are copied */
 } plan;
 
 /* Some output pixels. */
@@ -40,12 +40,32 @@ static uint32_t columns_under(const tq_conv2d_mve *layer, uint32_t cols) {
     return (cols - 1) * layer->kernel.col_stride / layer->col_step + layer->kernel.width;
 }
 
+/* Short columns that lie side by side are copied several at a time: byte i of a vector goes to
+ * offset i of these. */
+static void set_form(plan *p) {
+    const tq_conv2d_mve *const layer = p->layer;
+    columns *const form = &p->form;
+    form->to_step = p->column;
+    form->from_step = layer->col_step * layer->in_col;
+    form->bytes = layer->input.channels;
+    form->flip = layer->flip;
+    form->together = TQ_MVE_BYTES / form->bytes;
+    const uint32_t last = (TQ_MVE_BYTES - 1) / form->bytes * form->to_step + form->bytes;
+    if (form->from_step != form->bytes || form->together < 2 || last > 256) {
+        form->together = 0;
+        return;
+    }
+    for (uint32_t i = 0; i < TQ_MVE_BYTES; i++) {
+        form->offsets[i] = (uint8_t)(i / form->bytes * form->to_step + i % form->bytes);
+    }
+}
+
 static plan make_plan(const tq_conv2d_mve *layer, uint8_t *scratch) {
     const uint32_t column = (uint32_t)layer->kernel.height * layer->input.channels;
     const uint32_t elements = layer->kernel.width * column;
     const uint32_t vectors = (elements + TQ_MVE_BYTES - 1) / TQ_MVE_BYTES;
     const uint32_t image_bytes = vectors * TQ_MVE_CHANNELS * TQ_MVE_BYTES;
-    const plan p = {
+    plan p = {
         .layer = layer,
         .images = scratch,
         .tile = layer->table != NULL ? scratch + image_bytes : scratch,
@@ -53,8 +73,8 @@ static plan make_plan(const tq_conv2d_mve *layer, uint8_t *scratch) {
         .vectors = vectors,
         .column = column,
         .row_bytes = columns_under(layer, layer->tile_cols) * column,
-        .image_row = (uint32_t)layer->input.width * layer->input.channels,
     };
+    set_form(&p);
     return p;
 }
 
@@ -76,29 +96,28 @@ static void copy_row(const plan *p, const uint8_t *image, uint32_t row, uint32_t
     if (span.count == 0) {
         return;
     }
-    columns form = {p->column, layer->col_step * channels, channels, layer->flip};
-    if (form.to_step == channels &&
-        form.from_step == channels) { /* the columns lie side by side: one long one */
+    columns form = p->form;
+    if (form.to_step == channels && form.from_step == channels) { /* one long column */
         form.bytes *= span.count;
+        form.together = 0;
         span.count = 1;
     }
     to += span.kernel * p->column + rows.kernel * channels;
-    image += rows.image * p->image_row + span.image * channels;
+    image += rows.image * layer->in_row + span.image * layer->in_col;
     for (uint32_t i = 0; i < rows.count; i++) {
         tq_mve_copy_columns(&form, to, image, span.count);
         to += channels;
-        image += p->image_row;
+        image += layer->in_row;
     }
 }
 
 /* One block's channels in the pixels of a tile. output: of the tile's first pixel. */
 static void run_block(const plan *p, const tile *t, const tq_mve_block *block, uint8_t *output) {
     const tq_conv2d_mve *const layer = p->layer;
-    const uint32_t channels = layer->output.channels;
     tq_mve_pixels pixels = {
         .vectors = p->vectors,
         .step = layer->kernel.col_stride / layer->col_step * p->column,
-        .channels = channels,
+        .channels = layer->out_col,
         .count = t->cols & ~1U,
         .lo = layer->requant.lo,
         .hi = layer->requant.hi,
@@ -114,10 +133,10 @@ static void run_block(const plan *p, const tile *t, const tq_mve_block *block, u
             last.step = 0;
             last.channels = 0;
             layer->dot(&last, block, x + pixels.count * pixels.step,
-                       output + pixels.count * channels);
+                       output + pixels.count * layer->out_col);
         }
         x += p->row_bytes;
-        output += layer->output.width * channels;
+        output += layer->out_row;
     }
 }
 
@@ -130,7 +149,7 @@ static void run_tile(const plan *p, const tile *t, uint8_t *output) {
         .shift = layer->requant.shift,
         .nudge = layer->requant.nudge,
     };
-    output += (t->row * layer->output.width + t->col) * channels;
+    output += t->row * layer->out_row + t->col * layer->out_col;
     for (uint32_t first = 0; first < channels; first += TQ_MVE_CHANNELS) {
         block.codes = codes;
         block.count = smaller(TQ_MVE_CHANNELS, channels - first);

@@ -181,12 +181,15 @@ DOT_FUNCTION tq_mve_dot_int4_nudge, int4, 1
 /* --- filling the scratch memory ------------------------------------------------------------------
  */
 
-/* r0 = columns: to_step, from_step, bytes, flip; r1 = to; r2 = from; r3 = count. */
+/* r0 = columns: to_step, from_step, bytes, flip, together, offsets; r1 = to; r2 = from;
+ * r3 = count. */
 FUNCTION tq_mve_copy_columns
     push        {r4-r8, lr}
     ldrd        r4, r5, [r0]                /* to_step, from_step */
     ldrd        r6, r7, [r0, #8]            /* bytes, flip */
     vdup.8      q1, r7
+    ldr         r7, [r0, #16]               /* together */
+    cbnz        r7, 4f
     cmp         r6, #16
     bhi         2f
     vctp.8      r6                          /* a column is one vector, or a part of one */
@@ -211,6 +214,22 @@ FUNCTION tq_mve_copy_columns
     add         r1, r1, r4
     subs        r3, r3, #1
     bne         2b
+    pop         {r4-r8, pc}
+4:  /* several short columns */
+    adds        r0, r0, #20
+    vldrb.u8    q2, [r0]                    /* offsets */
+    mul         r3, r3, r6                  /* bytes left */
+    mul         r4, r4, r7
+    mul         r5, r5, r7
+5:  vctp.8      r3
+    vpsttt
+    vldrbt.u8   q0, [r2]
+    veort       q0, q0, q1
+    vstrbt.8    q0, [r1, q2]
+    add         r2, r2, r5
+    add         r1, r1, r4
+    subs        r3, r3, r5
+    bgt         5b
     pop         {r4-r8, pc}
 END_FUNCTION tq_mve_copy_columns
 

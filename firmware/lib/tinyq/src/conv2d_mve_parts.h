@@ -11,6 +11,8 @@ typedef struct columns {
     uint32_t from_step; /* likewise */
     uint32_t bytes;     /* of a column, >= 1 */
     uint32_t flip;      /* xored into every byte */
+    uint32_t together;  /* columns in a vector, >= 2, which lie side by side; or 0: one at a time */
+    uint8_t offsets[TQ_MVE_BYTES]; /* of a vector's bytes, where columns go together */
 } columns;
 
 /* count: columns, >= 1. */

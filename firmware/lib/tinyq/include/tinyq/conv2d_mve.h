@@ -33,7 +33,8 @@ void tq_mve_dot_int4(const tq_mve_pixels *pixels, const tq_mve_block *block, con
 void tq_mve_dot_int4_nudge(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
                            uint8_t *output);
 
-/* Convolution of int8 vectors.
+/* Convolution of int8 vectors. Rows and columns may have changed places: shapes, kernel and codes
+ * are then those of the transposed image, and the steps say where its elements lie.
  *
  * A window is the vector of its columns: [kernel.width][kernel.height][input.channels], continued
  * to whole vectors with elements that meet weights of zero. Codes: [blocks][vectors], and in each
@@ -49,6 +50,10 @@ typedef struct tq_conv2d_mve {
     tq_shape input;
     tq_shape output;
     tq_kernel kernel;
+    uint32_t in_row;  /* bytes from a row of the image to the next */
+    uint32_t in_col;  /* bytes from a column of the image to the next */
+    uint32_t out_row; /* the same of the output */
+    uint32_t out_col;
     uint16_t tile_rows; /* output rows in scratch at a time; 1 unless tile_cols is the width */
     uint16_t tile_cols; /* output columns in scratch at a time */
     uint16_t col_step;  /* input columns from one in scratch to the next: 1, or kernel.col_stride

@@ -4,8 +4,10 @@
 #define TINYQ_TINYQ_H
 
 #include "add.h"
+#include "add_mve.h"
 #include "arith.h"
 #include "average_pool2d.h"
+#include "average_pool2d_mve.h"
 #include "blocks_m0.h"
 #include "concat.h"
 #include "conv2d.h"
