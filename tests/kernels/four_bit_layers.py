@@ -69,6 +69,8 @@ def _ends(image: np.ndarray, x: Tensor) -> Iterator[np.ndarray]:
 
 
 def segments_of(layer: CLayer | None) -> list[int]:
-    """Steps of the segments of a kernel."""
+    """Steps of the segments of the first four channels."""
     assert layer is not None
-    return [int(n) for n in layer.fields["segments"].values]
+    lengths = [int(n) for n in layer.fields["segments"].values]
+    ends = list(np.cumsum(lengths))
+    return lengths[: ends.index(layer.fields["steps"]) + 1]

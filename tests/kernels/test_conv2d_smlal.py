@@ -105,9 +105,8 @@ class Unsegmented(KernelCase):
 
     def layer(self) -> CLayer:
         layer = super().layer()
-        whole = np.array([sum(segments_of(layer))], np.uint16)
-        fields = {**layer.fields, "segments": CTable("segments", whole), "segment_count": 1}
-        return replace(layer, fields=fields)
+        whole = np.array([layer.fields["steps"]], np.uint16)
+        return replace(layer, fields={**layer.fields, "segments": CTable("segments", whole)})
 
 
 def test_a_lane_beyond_its_bound_would_be_wrong(library: Path, tmp_path: Path) -> None:

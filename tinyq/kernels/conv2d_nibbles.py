@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.kernels import four_bits
-from tinyq.kernels.four_bits import BLOCK, WORD
+from tinyq.kernels.four_bits import BLOCK, WORD, Schedule
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer, CTable
@@ -32,17 +32,17 @@ def choose(request: Request) -> CLayer | None:
     image, op = four_bits.four_bit_image(request), request.node.op
     if image is None or not isinstance(op, Conv2D) or int(np.prod(request.out.shape[:2])) < 2:
         return None
-    segments = _segments(request, image)
-    if segments is None:
+    schedule = _schedule(request, image)
+    if schedule is None:
         return None
-    tile, scratch = _tile(request, op, segments)
+    tile, scratch = _tile(request, op, schedule.steps)
     fields = {
         "codes": CTable("codes", pack_weights(image)),
         "offsets": CTable("offsets", OFFSET * image.sum((1, 2, 3)).astype(np.int32)),
-        "segments": CTable("segments", segments),
+        "segments": CTable("segments", schedule.segments),
         "requant": request.plain.fields["requant"],
         **{name: request.plain.fields[name] for name in ("input", "output", "kernel")},
-        "segment_count": len(segments),
+        "steps": schedule.steps,
         "tile": tile,
         "is_signed": int(request.ins[0].signed),
     }
@@ -59,7 +59,7 @@ def _rows(image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return image.reshape(*image.shape[:2], -1)
 
 
-def _segments(request: Request, image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16] | None:
+def _schedule(request: Request, image: npt.NDArray[np.int64]) -> Schedule | None:
     steps = four_bits.pad_axis(_steps(_rows(image)), 1, UNIT)
     x = four_bits.input_interval(request)
     shape = (1, *image.shape[1:])
@@ -74,7 +74,7 @@ def _segments(request: Request, image: npt.NDArray[np.int64]) -> npt.NDArray[np.
     )
     if max(upper.top.sum(1).max(), upper.bottom.sum(1).max()) >= UPPER:
         return None
-    return four_bits.cut_segments([lower], UNIT)
+    return four_bits.schedule_segments([lower], UNIT)
 
 
 def pack_weights(image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
@@ -84,9 +84,9 @@ def pack_weights(image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
     return four_bits.pack_nibbles(blocks.reshape(-1, 2 * BLOCK))
 
 
-def _tile(request: Request, op: Conv2D, segments: npt.NDArray[np.uint16]) -> tuple[int, int]:
+def _tile(request: Request, op: Conv2D, steps: int) -> tuple[int, int]:
     """Groups that are computed together, and bytes of scratch (tinyq/conv2d_nibbles.h)."""
-    (height, width, _), steps = request.out.shape, int(segments.sum())
+    height, width, _ = request.out.shape
     row = op.kernel[1] * request.ins[0].shape[2]
     fixed = WORD * BLOCK * steps + GROUP * row
     each = WORD * (2 * steps + GROUP * BLOCK)

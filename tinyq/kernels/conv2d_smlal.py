@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyq.kernels import four_bits
-from tinyq.kernels.four_bits import BLOCK, WORD
+from tinyq.kernels.four_bits import BLOCK, WORD, Schedule
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer, CTable
@@ -29,16 +29,17 @@ def choose(request: Request) -> CLayer | None:
         return None
     if op.kernel != (3, 3) or op.strides != (1, 1):
         return None
-    segments = _segments(request, image)
-    if segments is None:
+    schedule = _schedule(request, image)
+    if schedule is None:
         return None
-    tile, scratch = _tile(request, op, segments)
+    tile, scratch = _tile(request, op, schedule)
     fields = {
         "codes": CTable("codes", pack_weights(image)),
-        "segments": CTable("segments", segments),
+        "segments": CTable("segments", schedule.segments),
         "requant": request.plain.fields["requant"],
         **{name: request.plain.fields[name] for name in ("input", "output", "kernel")},
-        "segment_count": len(segments),
+        "steps": schedule.steps,
+        "most_segments": schedule.most,
         "tile": tile,
         "is_signed": int(request.ins[0].signed),
     }
@@ -50,7 +51,7 @@ def _steps(image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return image.transpose(0, 1, 3, 2).reshape(len(image), -1, 3)
 
 
-def _segments(request: Request, image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16] | None:
+def _schedule(request: Request, image: npt.NDArray[np.int64]) -> Schedule | None:
     steps = four_bits.pad_axis(_steps(image), 1, UNIT)
     x = four_bits.input_interval(request)
     least, greatest = (four_bits.pad_axis(np.tile(v, 3), 0, UNIT)[:, None] for v in (x.lo, x.hi))
@@ -58,7 +59,7 @@ def _segments(request: Request, image: npt.NDArray[np.int64]) -> npt.NDArray[np.
         four_bits.product_lane(steps, least, greatest, LANE - 1, LANE),
         four_bits.product_lane(steps[:, :, :1], least, greatest, TOP_LANE - 1, TOP_LANE),
     ]
-    return four_bits.cut_segments(lanes, UNIT)
+    return four_bits.schedule_segments(lanes, UNIT)
 
 
 def pack_weights(image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
@@ -69,12 +70,12 @@ def pack_weights(image: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
     return four_bits.pack_nibbles(ordered.reshape(-1, 2 * BLOCK))
 
 
-def _tile(request: Request, op: Conv2D, segments: npt.NDArray[np.uint16]) -> tuple[int, int]:
+def _tile(request: Request, op: Conv2D, schedule: Schedule) -> tuple[int, int]:
     """Rows that are computed together, and bytes of scratch (tinyq/conv2d_smlal.h)."""
     (height, width, _), channels = request.out.shape, request.ins[0].shape[2]
     words = -(-(width + (1 if op.padding[2] > 0 else 2)) // 3)
     row = WORD * words * channels
-    blocks = int(segments.sum()) + 3 * words + len(segments)  # weights, sums, carries
+    blocks = schedule.steps + 3 * words + schedule.most  # weights, sums, carries
     fixed = WORD * BLOCK * blocks + channels + 2 * row
     rows = four_bits.choose_tile(fixed, row, height, four_bits.scratch_budget(request))
     return rows, fixed + rows * row

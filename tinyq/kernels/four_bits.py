@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
+from tinyq.ops.clayer import MAX_UINT16
 from tinyq.tensors import Interval, full_interval
 
 Bounds = npt.NDArray[np.int64]
@@ -35,7 +36,7 @@ WORD: Final = 4
 #: bytes of scratch that a layer may always take
 SCRATCH: Final = 5120
 #: and that it takes at most where the rest of the model leaves room
-SCRATCH_MAX: Final = 10240
+SCRATCH_MAX: Final = 12800
 
 
 @dataclass(frozen=True)
@@ -81,27 +82,53 @@ def product_lane(weights: Bounds, least: Bounds, greatest: Bounds, upper: int, l
     return Lane(top, bottom, upper, lower)
 
 
-def cut_segments(lanes: Sequence[Lane], unit: int) -> npt.NDArray[np.uint16] | None:
-    """Steps of each segment: as few segments as possible, each a multiple of ``unit`` steps.
+@dataclass(frozen=True)
+class Schedule:
+    """Segments of all blocks of channels.
+
+    Attributes:
+        segments: steps of each segment, block after block.
+        steps: of all segments of a block.
+        most: segments of the block that has most of them.
+    """
+
+    segments: npt.NDArray[np.uint16]
+    steps: int
+    most: int
+
+
+def schedule_segments(lanes: Sequence[Lane], unit: int) -> Schedule | None:
+    """As few segments as possible for each block of ``BLOCK`` channels.
 
     Args:
-        lanes: with a multiple of ``unit`` steps.
+        lanes: with a multiple of ``unit`` steps; segments are multiples of it, too.
 
     Returns:
         ``None`` where not even one unit fits.
     """
-    load = np.concatenate([_unit_sums(side, unit) for lane in lanes for side, _ in _sides(lane)])
-    limit = np.repeat([x for lane in lanes for _, x in _sides(lane)], len(lanes[0].top))
+    channels, steps = lanes[0].top.shape
+    blocks = [_cut(lanes, unit, slice(i, i + BLOCK)) for i in range(0, channels, BLOCK)]
+    if steps > MAX_UINT16 or not all(blocks):
+        return None
+    segments = np.array([length for block in blocks for length in block], np.uint16)
+    return Schedule(segments, steps, max(map(len, blocks)))
+
+
+def _cut(lanes: Sequence[Lane], unit: int, block: slice) -> list[int]:
+    """Segments of a block; none where a unit exceeds a lane."""
+    sides = [(_unit_sums(v[block], unit), most) for lane in lanes for v, most in _sides(lane)]
+    load = np.concatenate([sums for sums, _ in sides])
+    limit = np.repeat([most for _, most in sides], len(sides[0][0]))
     lengths, used = [0], np.zeros(len(load), np.int64)
     for column in load.T:
         if (column > limit).any():
-            return None
+            return []
         if (used + column > limit).any():
             lengths.append(0)
             used = np.zeros_like(used)
         used = used + column
         lengths[-1] += unit
-    return np.array(lengths, np.uint16) if max(lengths) < 1 << 16 else None
+    return lengths
 
 
 def _sides(lane: Lane) -> tuple[tuple[Bounds, int], tuple[Bounds, int]]:
@@ -128,15 +155,21 @@ def pack_nibbles(codes: Bounds) -> npt.NDArray[np.uint32]:
 
 def scratch_budget(request: Request) -> int:
     """Bytes of scratch that do not make the model's memory larger, within limits."""
+    live = _live_bytes(request)
+    spare = max(live) - live[request.graph.nodes.index(request.node)]
+    return min(max(SCRATCH, spare), SCRATCH_MAX)
 
-    def held(names: Sequence[str]) -> int:
-        return sum(request.graph.tensors[name].size for name in names)
 
-    nodes = request.graph.nodes
-    largest = max(held((*node.inputs, node.output)) for node in nodes)
-    # Two tensors of the layer's own, and a third one that may wait for an addition.
-    own = held((*request.node.inputs, request.node.output, request.node.output))
-    return min(max(SCRATCH, largest - own), SCRATCH_MAX)
+def _live_bytes(request: Request) -> list[int]:
+    """Of every node: its tensors, and those that exist before it and are read after it."""
+    graph = request.graph
+    born = dict.fromkeys(graph.inputs, -1) | {n.output: i for i, n in enumerate(graph.nodes)}
+    read = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    last = {name: max(read.get(name, 0), born[name]) for name in born}
+    return [
+        sum(graph.tensors[name].size for name in born if born[name] <= i <= last[name])
+        for i in range(len(graph.nodes))
+    ]
 
 
 def choose_tile(fixed: int, each: int, count: int, budget: int) -> int:

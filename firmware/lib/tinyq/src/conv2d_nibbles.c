@@ -168,55 +168,36 @@ static const uint32_t *expand(const tile *t, const uint32_t *codes) {
     return codes;
 }
 
-/* The lower pixels of the groups, or the upper ones: every second of `pixels`. */
-static void finish_half(const tile *t, uint32_t channel, uint32_t is_upper, uint32_t pixels,
-                        uint8_t *outputs) {
-    const tq_conv2d_nibbles *const layer = t->layer;
-    const uint32_t stride = layer->output.channels;
-    const uint32_t offset = (uint32_t)layer->offsets[channel];
-    tq_finish f = finish_of(&layer->requant, channel);
-    if (is_upper) {
-        f.start += layer->is_signed ? 0 : offset;
-    } else {
-        f.start -= PAIR_CENTER * t->plan.segment_count;
-        f.start -= layer->is_signed ? offset : 0;
-    }
-    tq_finish_pixels(&f, t->sums + is_upper * BLOCK + channel % BLOCK, 2U * BLOCK,
-                     (pixels + 1U - is_upper) / 2U, 2U * stride,
-                     outputs + is_upper * stride + channel);
-}
-
 static void finish_block(const tile *t, uint32_t first, uint32_t pixels, uint8_t *outputs) {
-    const uint32_t channels = t->layer->output.channels;
-    const uint32_t end = channels - first < BLOCK ? channels : first + BLOCK;
-    outputs += t->first * channels;
-    for (uint32_t channel = first; channel < end; channel++) {
-        finish_half(t, channel, 0, pixels, outputs);
-        finish_half(t, channel, 1, pixels, outputs);
+    const tq_conv2d_nibbles *const layer = t->layer;
+    const uint32_t channels = layer->output.channels;
+    const uint32_t count = channels - first < BLOCK ? channels - first : BLOCK;
+    outputs += t->first * channels + first;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t offset = (uint32_t)layer->offsets[first + i];
+        tq_finish f = tq_finish_of(&layer->requant, first + i);
+        f.even -= PAIR_CENTER * t->plan.segment_count + (layer->is_signed ? offset : 0U);
+        f.odd += layer->is_signed ? 0U : offset;
+        f.run(&f, t->sums + i, pixels, channels, outputs + i);
     }
 }
 
 static tile make_tile(const tq_conv2d_nibbles *layer, const void *input, void *scratch) {
-    uint32_t steps = 0;
-    for (uint32_t s = 0; s < layer->segment_count; s++) {
-        steps += layer->segments[s];
-    }
-    tile t = {.layer = layer, .x = scratch, .x_words = 2U * steps};
+    tile t = {.layer = layer, .x = scratch, .x_words = 2U * layer->steps};
     t.w = t.x + t.x_words * layer->tile;
-    t.sums = t.w + BLOCK * steps;
+    t.sums = t.w + BLOCK * layer->steps;
     t.rows = (uint8_t *)(t.sums + layer->tile * GROUP * BLOCK);
     t.flip = layer->is_signed ? 0x00080008U : 0x80008000U;
     t.next = first_window(input, &layer->input, &layer->kernel);
     t.step = layer->kernel.col_stride * layer->input.channels;
     t.left = t.next.left;
-    t.plan.segments = layer->segments;
-    t.plan.segment_count = layer->segment_count;
     t.plan.x_bytes = t.x_words * (uint32_t)sizeof *t.x;
     return t;
 }
 
 static void run_tile(tile *t, uint32_t pixels, uint8_t *outputs) {
     const tq_conv2d_nibbles *const layer = t->layer;
+    const uint16_t *segments = layer->segments;
     const uint32_t *codes = layer->codes;
     t->plan.places = (pixels + GROUP - 1U) / GROUP;
     for (uint32_t i = 0; i < t->plan.places; i++) {
@@ -224,6 +205,7 @@ static void run_tile(tile *t, uint32_t pixels, uint8_t *outputs) {
         pack_group(t, left < GROUP ? left : GROUP, t->x + i * t->x_words);
     }
     for (uint32_t first = 0; first < layer->output.channels; first += BLOCK) {
+        segments = set_segments(&t->plan, segments, layer->steps);
         codes = expand(t, codes);
         tq_sum_packed(t->x, t->w, t->sums, &t->plan);
         finish_block(t, first, pixels, outputs);

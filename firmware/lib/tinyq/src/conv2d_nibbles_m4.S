@@ -3,7 +3,7 @@
  * tq_sum_packed for cores with the DSP extension (its twin in C is in conv2d_nibbles.c):
  * void tq_sum_packed(const uint32_t *x, const uint32_t *w, uint32_t *sums, const tq_sum_plan *plan);
  *
- * 11 instructions a step, 8 SMLAD of four products each; four steps and 3 for the loop. All
+ * 11 instructions a step, 8 SMLAD of four products each, and 3 for each turn of 8 steps. All
  * fourteen registers are taken by x, w and the accumulators; everything else lives on the stack.
  */
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
@@ -42,9 +42,10 @@
 #define SUMS 12        /* of this place */
 #define PLACES 16      /* still to do */
 #define LOWER 20       /* sums of the lower pixels so far, in the order of the accumulators */
-#define X_PLACE 52     /* first word of x of this place; from here on as pushed: r0, r1, r3 */
-#define W_FIRST 56
-#define PLAN 60
+#define SEGMENTS 52    /* the first entry of segments */
+#define X_BYTES 56     /* from one place to the next */
+#define X_PLACE 60     /* first word of x of this place; from here on as pushed: r0, r1 */
+#define W_FIRST 64
 
 /* The lower pixel's sum starts here: see conv2d_nibbles.c. */
 #define CENTER 2048
@@ -55,22 +56,15 @@
     .thumb_func
 tq_sum_packed:
     push {r0, r1, r3, r4-r11, lr}
-    sub sp, #52
-    str r2, [sp, #SUMS]
-    ldr r2, [r3, #PLAN_PLACES]
-    str r2, [sp, #PLACES]
-    ldrd r2, r3, [r3, #PLAN_SEGMENTS]
-    add r3, r2, r3, lsl #1
-    str r3, [sp, #SEGMENTS_END]
+    sub sp, #60
+    ldrd r4, r5, [r3, #PLAN_PLACES] /* and PLAN_X_BYTES */
+    strd r2, r4, [sp, #SUMS] /* and PLACES */
+    ldrd r2, r3, [r3, #PLAN_SEGMENTS] /* and PLAN_SEGMENT_COUNT */
+    strd r2, r5, [sp, #SEGMENTS] /* and X_BYTES */
+    add r12, r2, r3, lsl #1
+    str r12, [sp, #SEGMENTS_END]
 
 next_place:
-    mov r4, #0
-    mov r5, #0
-    add r2, sp, #LOWER
-    strd r4, r5, [r2]
-    strd r4, r5, [r2, #8]
-    strd r4, r5, [r2, #16]
-    strd r4, r5, [r2, #24]
     mov S00, #CENTER
     mov S01, #CENTER
     mov S02, #CENTER
@@ -80,14 +74,16 @@ next_place:
     mov S12, #CENTER
     mov S13, #CENTER
     ldrd XS, WS, [sp, #X_PLACE]
-    ldr r3, [sp, #PLAN]
-    ldr r2, [r3, #PLAN_SEGMENTS]
+    ldr r2, [sp, #SEGMENTS]
 
 next_segment: /* r2: its entry */
     ldrh r3, [r2], #2
     str r2, [sp, #SEGMENT]
-    add r3, XS, r3, lsl #3
-    str r3, [sp, #X_END]
+    lsl r3, r3, #3
+    add r12, XS, r3
+    str r12, [sp, #X_END]
+    tst r3, #32 /* bytes of an odd number of four steps */
+    bne last_four
 
 /* Two elements of four pixels and four channels. */
 .macro step
@@ -105,50 +101,81 @@ next_segment: /* r2: its entry */
 .endm
 
     .balign 4
-next_steps:
+next_eight:
+    step
+    step
+    step
+    step
+last_four:
     step
     step
     step
     step
     ldr W0, [sp, #X_END]
     cmp XS, W0
-    bne next_steps
+    bne next_eight
 
-    /* The lower pixels of two accumulators: onto the stack. */
-.macro empty_lower s, t, slot
+    ldrd r2, r3, [sp, #SEGMENT] /* and SEGMENTS_END */
+    cmp r2, r3
+    beq last_segment
+
+/* The lower pixels of two accumulators: onto the stack, or onto what is there. */
+.macro take_lower s, t
     ubfx r2, \s, #0, #12
     ubfx r3, \t, #0, #12
-    ldrd r12, lr, [sp, #LOWER + 8 * \slot]
-    add r2, r12
+    bfi \s, r12, #0, #12
+    bfi \t, r12, #0, #12
+.endm
+.macro first_lower s, t, slot
+    take_lower \s, \t
+    strd r2, r3, [sp, #LOWER + 8 * \slot]
+.endm
+.macro more_lower s, t, slot
+    take_lower \s, \t
+    ldr lr, [sp, #LOWER + 8 * \slot]
+    add r2, lr
+    ldr lr, [sp, #LOWER + 8 * \slot + 4]
     add r3, lr
     strd r2, r3, [sp, #LOWER + 8 * \slot]
 .endm
-.macro center s
-    bfc \s, #0, #12
-    add \s, \s, #CENTER
-.endm
 
-    empty_lower S00, S01, 0
-    empty_lower S02, S03, 1
-    empty_lower S10, S11, 2
-    empty_lower S12, S13, 3
-    ldrd r2, r3, [sp, #SEGMENT] /* and SEGMENTS_END */
-    cmp r2, r3
-    beq end_place
-    center S00
-    center S01
-    center S02
-    center S03
-    center S10
-    center S11
-    center S12
-    center S13
+    ldr r3, [sp, #SEGMENTS]
+    subs r12, r2, #2
+    cmp r12, r3
+    mov r12, #CENTER
+    bne middle_segment
+    first_lower S00, S01, 0
+    first_lower S02, S03, 1
+    first_lower S10, S11, 2
+    first_lower S12, S13, 3
+    ldr r2, [sp, #SEGMENT]
+    b next_segment
+middle_segment:
+    more_lower S00, S01, 0
+    more_lower S02, S03, 1
+    more_lower S10, S11, 2
+    more_lower S12, S13, 3
+    ldr r2, [sp, #SEGMENT]
     b next_segment
 
-    /* The sums of pixels 0 to 3; the upper ones are 1 and 3. */
-.macro store_pixels s0, s1, s2, s3, slot
-    ldrd r2, r3, [sp, #LOWER + 16 * \slot]
-    ldrd r12, lr, [sp, #LOWER + 16 * \slot + 8]
+/* The sums of two pixels: the lower and the upper ones of four accumulators. */
+.macro lower_of s0, s1, s2, s3
+    ubfx r2, \s0, #0, #12
+    ubfx r3, \s1, #0, #12
+    ubfx r12, \s2, #0, #12
+    ubfx lr, \s3, #0, #12
+.endm
+.macro add_lower slot /* of the segments before */
+    ldr r1, [sp, #LOWER + 16 * \slot]
+    add r2, r1
+    ldr r1, [sp, #LOWER + 16 * \slot + 4]
+    add r3, r1
+    ldr r1, [sp, #LOWER + 16 * \slot + 8]
+    add r12, r1
+    ldr r1, [sp, #LOWER + 16 * \slot + 12]
+    add lr, r1
+.endm
+.macro store_pixels s0, s1, s2, s3
     stmia r0!, {r2, r3, r12, lr}
     asr \s0, \s0, #12
     asr \s1, \s1, #12
@@ -157,23 +184,37 @@ next_steps:
     stmia r0!, {\s0, \s1, \s2, \s3}
 .endm
 
-end_place:
+last_segment:
+    ldr r3, [sp, #SEGMENTS]
     ldr r0, [sp, #SUMS]
-    store_pixels S00, S01, S02, S03, 0
-    store_pixels S10, S11, S12, S13, 1
-    str r0, [sp, #SUMS]
-    ldr r2, [sp, #PLAN]
-    ldr r2, [r2, #PLAN_X_BYTES]
-    ldr r3, [sp, #X_PLACE]
+    subs r2, #2
+    cmp r2, r3
+    bne last_of_several
+    lower_of S00, S01, S02, S03
+    store_pixels S00, S01, S02, S03
+    lower_of S10, S11, S12, S13
+    store_pixels S10, S11, S12, S13
+
+end_place:
+    ldrd r2, r3, [sp, #X_BYTES] /* and X_PLACE */
     add r3, r2
     str r3, [sp, #X_PLACE]
     ldr r2, [sp, #PLACES]
     subs r2, #1
-    str r2, [sp, #PLACES]
+    strd r0, r2, [sp, #SUMS] /* and PLACES */
     bne next_place
 
-    add sp, #64
+    add sp, #72
     pop {r4-r11, pc}
+
+last_of_several:
+    lower_of S00, S01, S02, S03
+    add_lower 0
+    store_pixels S00, S01, S02, S03
+    lower_of S10, S11, S12, S13
+    add_lower 1
+    store_pixels S10, S11, S12, S13
+    b end_place
     .size tq_sum_packed, . - tq_sum_packed
 
 #endif

@@ -186,36 +186,29 @@ static const uint32_t *expand(const tile *t, const uint32_t *codes) {
     return codes;
 }
 
-/* A row of outputs of a block of channels. */
-static void finish_block(const tile *t, uint32_t first, uint8_t *outputs) {
-    const tq_shape *const shape = &t->layer->output;
-    const uint32_t left = shape->channels - first;
+/* How the channels of a block are finished; returns how many there are. */
+static uint32_t prepare_block(const tile *t, uint32_t first, tq_finish finish[BLOCK]) {
+    const uint32_t left = t->layer->output.channels - first;
     const uint32_t count = left < BLOCK ? left : BLOCK;
-    const uint32_t *const sums = t->sums + t->skip * BLOCK;
     for (uint32_t i = 0; i < count; i++) {
-        tq_finish f = finish_of(&t->layer->requant, first + i);
-        f.start -= TRIPLE_CENTER * t->plan.segment_count;
-        tq_finish_pixels(&f, sums + i, BLOCK, shape->width, shape->channels, outputs + first + i);
+        finish[i] = tq_finish_of(&t->layer->requant, first + i);
+        finish[i].even -= TRIPLE_CENTER * t->plan.segment_count;
+        finish[i].odd = finish[i].even;
     }
+    return count;
 }
 
 static tile make_tile(const tq_conv2d_smlal *layer, const void *input, void *scratch) {
     const uint32_t skip = layer->kernel.left > 0 ? 1U : 2U;
     const uint32_t words = (layer->output.width + skip + 2U) / 3U;
     const uint32_t word_elements = (layer->tile + 2U) * layer->input.channels;
-    uint32_t steps = 0;
-    for (uint32_t s = 0; s < layer->segment_count; s++) {
-        steps += layer->segments[s];
-    }
     tile t = {.layer = layer, .input = input, .x = scratch, .skip = skip};
     t.w = t.x + words * word_elements;
-    t.sums = t.w + BLOCK * steps;
+    t.sums = t.w + BLOCK * layer->steps;
     t.carries = t.sums + words * 3U * BLOCK;
-    uint8_t *const zeros = (uint8_t *)(t.carries + BLOCK * layer->segment_count);
+    uint8_t *const zeros = (uint8_t *)(t.carries + BLOCK * layer->most_segments);
     memset(zeros, 0, layer->input.channels);
     t.zeros = zeros;
-    t.plan.segments = layer->segments;
-    t.plan.segment_count = layer->segment_count;
     t.plan.places = words;
     t.plan.x_bytes = word_elements * (uint32_t)sizeof *t.x;
     return t;
@@ -230,11 +223,29 @@ static void keep_rows(const tile *t, uint32_t from) {
     }
 }
 
+/* The rows of a tile, of one block of channels. */
+static void run_block(const tile *t, uint32_t first, uint32_t rows, uint8_t *outputs) {
+    const tq_shape *const shape = &t->layer->output;
+    const uint32_t *const sums = t->sums + t->skip * BLOCK;
+    const uint32_t *x = t->x;
+    tq_finish finish[BLOCK];
+    const uint32_t count = prepare_block(t, first, finish);
+    for (; rows > 0; rows--) {
+        tq_sum_triples(x, t->w, t->sums, &t->plan, t->carries);
+        for (uint32_t i = 0; i < count; i++) {
+            finish[i].run(&finish[i], sums + i, shape->width, shape->channels, outputs + i);
+        }
+        x += t->layer->input.channels;
+        outputs += (uint32_t)shape->width * shape->channels;
+    }
+}
+
 /* Output rows y .. y + rows - 1. */
-static void run_tile(const tile *t, uint32_t y, uint32_t rows, uint8_t *outputs) {
+static void run_tile(tile *t, uint32_t y, uint32_t rows, uint8_t *outputs) {
     const tq_conv2d_smlal *const layer = t->layer;
     const uint32_t channels = layer->input.channels;
     const uint32_t row_elements = (uint32_t)layer->output.width * layer->output.channels;
+    const uint16_t *segments = layer->segments;
     const uint32_t *codes = layer->codes;
 
     if (y > 0) {
@@ -244,17 +255,15 @@ static void run_tile(const tile *t, uint32_t y, uint32_t rows, uint8_t *outputs)
         pack_row(t, (int32_t)(y + r) - layer->kernel.top, t->x + r * channels);
     }
     for (uint32_t first = 0; first < layer->output.channels; first += BLOCK) {
+        segments = set_segments(&t->plan, segments, layer->steps);
         codes = expand(t, codes);
-        for (uint32_t r = 0; r < rows; r++) {
-            tq_sum_triples(t->x + r * channels, t->w, t->sums, &t->plan, t->carries);
-            finish_block(t, first, outputs + (y + r) * row_elements);
-        }
+        run_block(t, first, rows, outputs + y * row_elements + first);
     }
 }
 
 void tq_run_conv2d_smlal(const tq_conv2d_smlal *layer, const void *input, void *output,
                          void *scratch) {
-    const tile t = make_tile(layer, input, scratch);
+    tile t = make_tile(layer, input, scratch);
     for (uint32_t y = 0; y < layer->output.height; y += layer->tile) {
         const uint32_t left = layer->output.height - y;
         run_tile(&t, y, left < layer->tile ? left : layer->tile, output);

@@ -22,6 +22,17 @@ typedef struct tq_sum_plan {
     uint32_t x_bytes; /* from one place to the next */
 } tq_sum_plan;
 
+/* Sets the segments of a block of channels, which fill `steps`; returns those of the next one. */
+static inline const uint16_t *set_segments(tq_sum_plan *plan, const uint16_t *segments,
+                                           uint32_t steps) {
+    plan->segments = segments;
+    while (steps > 0) {
+        steps -= *segments++;
+    }
+    plan->segment_count = (uint32_t)(segments - plan->segments);
+    return segments;
+}
+
 /*
  * Drivers: for every place the sums of its pixels, [pixel][BLOCK], of all segments. Assembly where
  * there is the DSP extension. w: four words a step, one a channel.
@@ -58,28 +69,21 @@ static inline void copy_words(uint32_t *to, const uint32_t *from, uint32_t count
 }
 
 /* How a channel's sums become outputs. */
-typedef struct tq_finish {
-    uint32_t start; /* added to every sum, modulo 2^32 */
+typedef struct tq_finish tq_finish;
+struct tq_finish {
+    /* Outputs of `count` pixels, an even one first; sums: BLOCK words apart; outputs: stride bytes
+     * apart. */
+    void (*run)(const tq_finish *finish, const uint32_t *sums, uint32_t count, uint32_t stride,
+                uint8_t *outputs);
+    uint32_t even; /* added to the sums of even pixels, modulo 2^32 */
+    uint32_t odd;  /* and of odd ones */
+    uint32_t shift;
     int32_t lo;
     int32_t hi;
-    uint32_t shift;
     uint8_t rounding;
-} tq_finish;
+};
 
-static inline tq_finish finish_of(const tq_requant *requant, uint32_t channel) {
-    const tq_finish finish = {
-        .start = (uint32_t)requant->bias[channel],
-        .lo = requant->lo,
-        .hi = requant->hi,
-        .shift = requant->shift[channel * requant->shift_step],
-        .rounding = requant->rounding,
-    };
-    return finish;
-}
-
-/* Outputs of `count` pixels of a channel; sums: that of the first, `step` words apart; outputs:
- * stride bytes apart. */
-void tq_finish_pixels(const tq_finish *finish, const uint32_t *sums, uint32_t step, uint32_t count,
-                      uint32_t stride, uint8_t *outputs);
+/* `even` and `odd` are the bias. */
+tq_finish tq_finish_of(const tq_requant *requant, uint32_t channel);
 
 #endif

@@ -25,20 +25,21 @@ typedef struct tq_conv2d_nibbles {
         *codes; /* per 4 output channels and 4 elements 2 words: of elements 0 and 2, then
                    1 and 3, the codes weight + 8 of all channels, lowest bits first */
     const int32_t *offsets;   /* [channels] 8 * the sum of the channel's weights */
-    const uint16_t *segments; /* steps of each segment, multiples of 4 */
+    const uint16_t *segments; /* per 4 output channels the steps of each segment, multiples of 4,
+                                 `steps` together */
     tq_requant requant;
     tq_shape input;
     tq_shape output;
     tq_kernel kernel;
-    uint16_t segment_count; /* >= 1 */
-    uint16_t tile;          /* groups of 4 output pixels that are computed together, >= 1 */
-    uint8_t is_signed;      /* 1: the input is int8; 0: uint8 */
+    uint16_t steps;
+    uint16_t tile;     /* groups of 4 output pixels that are computed together, >= 1 */
+    uint8_t is_signed; /* 1: the input is int8; 0: uint8 */
 } tq_conv2d_nibbles;
 
 /*
- * input: [input], output: [output] elements of one byte; the two must not overlap. With steps = the
- * sum of the segments and row = kernel width * channels, scratch holds
- * 4 * (2 * steps * tile + 4 * steps + 16 * tile) + 4 * row bytes; it is aligned to 4.
+ * input: [input], output: [output] elements of one byte; the two must not overlap. With row =
+ * kernel width * channels, scratch holds 4 * (2 * steps * tile + 4 * steps + 16 * tile) + 4 * row
+ * bytes; it is aligned to 4.
  */
 void tq_run_conv2d_nibbles(const tq_conv2d_nibbles *layer, const void *input, void *output,
                            void *scratch);

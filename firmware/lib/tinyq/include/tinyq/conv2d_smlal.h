@@ -21,20 +21,22 @@ extern "C" {
 typedef struct tq_conv2d_smlal {
     const uint32_t *codes;    /* per 4 output channels and 2 steps 3 words, columns 2, 1, 0 of the
                                  kernel: signed nibble 4 * step + channel; zero codes to fill up */
-    const uint16_t *segments; /* steps of each segment, multiples of 6 */
+    const uint16_t *segments; /* per 4 output channels the steps of each segment, multiples of 6,
+                                 `steps` together */
     tq_requant requant;
     tq_shape input;
     tq_shape output;
-    tq_kernel kernel;       /* 3x3, strides 1 */
-    uint16_t segment_count; /* >= 1 */
+    tq_kernel kernel; /* 3x3, strides 1 */
+    uint16_t steps;
+    uint16_t most_segments; /* of any 4 output channels */
     uint16_t tile;          /* output rows that are computed together, >= 1 */
     uint8_t is_signed;      /* 1: the input is int8; 0: uint8 */
 } tq_conv2d_smlal;
 
 /*
  * input: [input], output: [output] elements of one byte; the two must not overlap. With
- * words = ceil((output width + (left > 0 ? 1 : 2)) / 3), steps = the sum of the segments, scratch
- * holds 4 * (words * (tile + 2) * channels + 4 * steps + 12 * words + 4 * segments) bytes, then
+ * words = ceil((output width + (left > 0 ? 1 : 2)) / 3), scratch holds
+ * 4 * (words * (tile + 2) * channels + 4 * steps + 12 * words + 4 * most_segments) bytes, then
  * channels bytes; it is aligned to 4.
  */
 void tq_run_conv2d_smlal(const tq_conv2d_smlal *layer, const void *input, void *output,
