@@ -103,7 +103,7 @@ def _group_of(plan: Plan, exponent: int) -> int:
 
 
 def share(plan: Plan, room: int, least_uses: int) -> Plan:
-    """The plan with at most ``room`` derived words, each of which had ``least_uses`` uses at first."""
+    """The plan with at most ``room`` derived words, each with ``least_uses`` at first."""
     matrix = _Matrix(plan, room)
     derived: list[Derived] = []
     while len(derived) < room:
