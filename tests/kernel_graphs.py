@@ -121,10 +121,11 @@ def forced(graph: Graph, core: Core, stem: str) -> Program | None:
             continue  # no call, so that any kernel is accepted
         trial = Target(core, {node.name: stem, "*": PORTABLE})
         try:
-            compile_graph(graph, trial)
+            program = compile_graph(graph, trial)
         except TinyqError:
             continue
-        overrides[node.name] = stem
+        if stem in stems(program):
+            overrides[node.name] = stem
     return compile_graph(graph, Target(core, {**overrides, "*": PORTABLE})) if overrides else None
 
 
