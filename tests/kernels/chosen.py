@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 from kernels.harness import Case
 
 from tinyq import proof
 from tinyq.cores import CORES
-from tinyq.graph import Graph, Node
+from tinyq.graph import Graph, Node, validate
 from tinyq.kernels import KERNELS, Request
 from tinyq.ops.clayer import CLayer
 
@@ -50,3 +52,16 @@ class KernelCase(Case):
 def in_kernel(case: Case, stem: str, core: str = "m4", in_place: int | None = None) -> KernelCase:
     """The case in a kernel."""
     return KernelCase(case.op, case.ins, case.out, case.xs, in_place, case.label, stem, core)
+
+
+def together(cases: Sequence[Case]) -> tuple[Graph, dict[str, np.ndarray]]:
+    """One graph of all the cases, tensors ``x<i>`` and ``y<i>``; and the inputs' codes."""
+    tensors, nodes, codes = {}, [], {}
+    for i, case in enumerate(cases):
+        tensors[f"x{i}"] = replace(case.ins[0], name=f"x{i}")
+        tensors[f"y{i}"] = replace(case.out, name=f"y{i}")
+        nodes.append(Node(f"n{i}", case.op, (f"x{i}",), (f"y{i}",), (f"n{i}",)))
+        codes[f"x{i}"] = case.xs[0].astype(case.ins[0].numpy_dtype)
+    inputs = tuple(node.inputs[0] for node in nodes)
+    outputs = tuple(node.output for node in nodes)
+    return validate(Graph("together", tensors, tuple(nodes), inputs, outputs)), codes

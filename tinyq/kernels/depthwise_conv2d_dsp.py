@@ -25,7 +25,7 @@ ROW: Final = ROW_BYTES // 2
 BUDGET: Final = 5120
 #: read behind the last plane
 SLACK: Final = 8
-#: the shift of all channels, if weights can be moved up to it
+#: the shift of all channels, where weights can be moved up to it (TQ_PLANE_SHIFT)
 FOLD_SHIFT: Final = 12
 
 
@@ -70,7 +70,7 @@ def choose(request: Request) -> CLayer | None:
         "band": planes.band,
         "weight_words": words,
         "is_signed": int(request.ins[0].signed),
-        "fold_shift": FOLD_SHIFT if folds(request, op) else 0,
+        "folds": int(folds(request, op)),
     }
     scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width
     in_place = (0,) if request.ins[0].shape == request.out.shape and op.strides == (1, 1) else ()

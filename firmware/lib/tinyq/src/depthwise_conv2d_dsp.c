@@ -52,7 +52,7 @@ static uint32_t join(int32_t low, int32_t high) {
 
 /* Bits by which weights and bias of a channel with shift n are moved up. */
 static uint32_t folded_bits(const tq_depthwise_conv2d_dsp *layer, uint32_t n) {
-    return n < layer->fold_shift ? layer->fold_shift - n : 0;
+    return layer->folds && n < TQ_PLANE_SHIFT ? TQ_PLANE_SHIFT - n : 0;
 }
 
 /* The lanes of one row of the kernel; for three columns both alignments. */

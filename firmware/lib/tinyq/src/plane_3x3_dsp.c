@@ -36,12 +36,26 @@ static void run_row(const tq_plane_rows *rows, const int16_t *x, uint8_t *out) {
     }
 }
 
-void tq_run_plane_3x3(const tq_plane_rows *rows) {
+static void run_rows(const tq_plane_rows *rows) {
     const int16_t *x = rows->x;
     uint8_t *out = rows->output;
     for (uint32_t y = rows->height; y > 0; y--) {
         run_row(rows, x, out);
         x += PLANE_ROW;
         out += rows->width * rows->output_step;
+    }
+}
+
+#if !TQ_DSP_ASSEMBLY
+void tq_plane_3x3_folded(const tq_plane_rows *rows) {
+    run_rows(rows);
+}
+#endif
+
+void tq_run_plane_3x3(const tq_plane_rows *rows) {
+    if (is_folded(rows)) {
+        tq_plane_3x3_folded(rows);
+    } else {
+        run_rows(rows);
     }
 }

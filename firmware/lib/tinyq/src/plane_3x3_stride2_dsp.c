@@ -7,7 +7,7 @@ TQ_INLINE uint32_t add_row(uint32_t sum, const int16_t *x, const uint32_t *w) {
     return tq_smlabt(tq_load32(x + 2), w[1], sum);
 }
 
-void tq_run_plane_3x3_stride2(const tq_plane_rows *rows) {
+static void run_rows(const tq_plane_rows *rows) {
     const uint32_t *const w = rows->weights;
     const int16_t *row = rows->x;
     uint8_t *out = rows->output;
@@ -20,5 +20,19 @@ void tq_run_plane_3x3_stride2(const tq_plane_rows *rows) {
             *out = finish(rows, sum);
             out += rows->output_step;
         }
+    }
+}
+
+#if !TQ_DSP_ASSEMBLY
+void tq_plane_3x3_stride2_folded(const tq_plane_rows *rows) {
+    run_rows(rows);
+}
+#endif
+
+void tq_run_plane_3x3_stride2(const tq_plane_rows *rows) {
+    if (is_folded(rows)) {
+        tq_plane_3x3_stride2_folded(rows);
+    } else {
+        run_rows(rows);
     }
 }

@@ -13,6 +13,9 @@ extern "C" {
 /* Bytes of a row of the planes in scratch memory, a constant of the assembly kernels. */
 #define TQ_PLANE_ROW_BYTES 256U
 
+/* The shift that channels share where their own can be folded into weights, a constant too. */
+#define TQ_PLANE_SHIFT 12U
+
 /* Some output rows of one channel. */
 typedef struct tq_plane_rows {
     const int16_t *x;        /* element under the kernel's first one at the first output, 4-aligned;
@@ -43,9 +46,9 @@ void tq_run_plane_any(const tq_plane_rows *rows);
  * side in rows of TQ_PLANE_ROW_BYTES; if not all rows fit, a band of rows at a time, which keeps
  * the rows that the next band needs too. Each channel is then a dense image.
  *
- * With fold_shift > 0 the weights and the bias of a channel whose shift n is at most fold_shift are
- * multiplied by 2^(fold_shift - n), so that one shift serves all: the exporter proves that weights
- * then fit 16 bits, and accumulators 32. */
+ * Where `folds`, the weights and the bias of a channel whose shift n is at most TQ_PLANE_SHIFT are
+ * multiplied by 2^(TQ_PLANE_SHIFT - n), so that one shift serves all: the exporter proves that
+ * weights then fit 16 bits, and accumulators 32. */
 typedef struct tq_depthwise_conv2d_dsp {
     tq_weights weights; /* codes [channels][kernel.height][kernel.width] */
     tq_requant requant;
@@ -60,7 +63,7 @@ typedef struct tq_depthwise_conv2d_dsp {
     uint16_t band;         /* output rows at a time */
     uint16_t weight_words; /* of a channel */
     uint8_t is_signed;     /* 1: the input is int8; 0: uint8 */
-    uint8_t fold_shift;    /* 12, or 0: shifts stay */
+    uint8_t folds;         /* 1: see above; 0: shifts stay */
 } tq_depthwise_conv2d_dsp;
 
 /* input: [input], output: [output] elements of one byte. They must not overlap, except that they
