@@ -15,6 +15,8 @@ from tinyq.errors import InputError
 from tinyq.kernels import (
     add_mve,
     average_pool2d_mve,
+    conv2d_dsp,
+    conv2d_dsp_add,
     conv2d_lanes,
     conv2d_m0,
     conv2d_mve,
@@ -47,6 +49,8 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_smlal": conv2d_smlal.choose,
     "conv2d_nibbles": conv2d_nibbles.choose,
     "conv2d_pot_code": conv2d_pot_code.choose,
+    "conv2d_dsp_add": conv2d_dsp_add.choose,
+    "conv2d_dsp": conv2d_dsp.choose,
     "conv2d_m0": conv2d_m0.choose,
     "conv2d_pairs": conv2d_pairs.choose,
     "conv2d_lanes": conv2d_lanes.choose,

@@ -11,6 +11,8 @@
 #include "blocks_m0.h"
 #include "concat.h"
 #include "conv2d.h"
+#include "conv2d_dsp.h"
+#include "conv2d_dsp_add.h"
 #include "conv2d_lanes.h"
 #include "conv2d_m0.h"
 #include "conv2d_mve.h"
