@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from kernels.chosen import KernelCase
 from kernels.harness import Check
-from kernels.pot_layers import SHIFTING, WINDOWS, full_case, layer_case, layer_cases
+from kernels.pot_layers import SHIFTING, STEM, WINDOWS, full_case, layer_case, layer_cases
 from kernels.random_layers import tensor
 
-from tinyq.kernels import conv2d_pot_code
+from tinyq.kernels import choose_kernel, conv2d_pot_code
 from tinyq.kernels.conv2d_pot_code import ASSEMBLERS, make_plan
 from tinyq.kernels.pot_code.plan import Bounds, Plan, blocks, cut
 from tinyq.kernels.pot_code.share import share
@@ -65,6 +65,7 @@ def test_what_is_refused() -> None:
     rng = np.random.default_rng(1)
     large = layer_case(rng, "pot4", x, conv2d_pot_code.MAX_WEIGHTS // 80 + 1, WINDOWS[0], "m0")
     assert large.choice() is None
+    assert choose_kernel(large.request(), STEM).stem == STEM  # but who asks for it gets it
     deep = layer_case(rng, "pot3", tensor("x", (2, 2, 250), "uint8"), 2, WINDOWS[0], "m0")
     assert deep.choice() is None  # more words than the stack pointer reaches
     assert replace(deep, core="rv32ec").choice() is not None

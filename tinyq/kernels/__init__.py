@@ -9,6 +9,7 @@ The first of ``KERNELS`` that answers is taken.  What the portable kernels canno
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from tinyq.errors import InputError
@@ -72,6 +73,7 @@ def choose_kernel(request: Request, wanted: str | None = None) -> CLayer:
     if wanted == request.plain.stem:
         return request.plain
     choices = KERNELS.values() if wanted is None else [KERNELS[k] for k in KERNELS if k == wanted]
+    request = replace(request, forced=wanted is not None)
     found = (choose(request) for choose in choices)
     best = next((layer for layer in found if layer is not None), None)
     if best is None and wanted is not None:

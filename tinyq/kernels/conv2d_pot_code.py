@@ -22,7 +22,7 @@ from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer, CStruct, CTable
 
-#: weights of the largest layer that becomes code without being asked for
+#: weights of the largest layer that becomes code unless ``--kernel`` asks for it
 MAX_WEIGHTS: Final = 4096
 #: entries of the largest table of outputs
 MAX_TABLE: Final = 1 << 14
@@ -63,7 +63,9 @@ def choose(request: Request) -> CLayer | None:
         return None
     weights = op.quantized
     height, width, *_ = (*request.out.shape, 1)
-    if ENCODINGS[weights.encoding].levels is None or weights.codes.size > MAX_WEIGHTS:
+    if ENCODINGS[weights.encoding].levels is None:
+        return None
+    if weights.codes.size > MAX_WEIGHTS and not request.forced:
         return None
     plan = make_plan(request, op) if height * width > 1 else None
     if plan is None or assembler.room(plan) < 0:

@@ -25,6 +25,7 @@ class Request:
         intervals: proved bounds of the codes of every input, per channel.
         follower: an addition that alone reads the layer's output, and could be computed with it;
             ``None`` where there is none.
+        forced: the user wants this kernel: limits that only weigh speed against flash do not count.
     """
 
     core: Core
@@ -34,6 +35,7 @@ class Request:
     proof: LayerProof | None
     intervals: tuple[Interval, ...] = ()
     follower: Node | None = None
+    forced: bool = False
 
     @property
     def ins(self) -> Sequence[Tensor]:
