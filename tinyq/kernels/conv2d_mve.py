@@ -15,6 +15,7 @@ from tinyq.kernels.mve import (
     BLOCK,
     LANES,
     Form,
+    Window,
     block_codes,
     flip_of,
     requant_fields,
@@ -23,66 +24,14 @@ from tinyq.kernels.mve import (
 )
 from tinyq.kernels.request import Request
 from tinyq.ops import Conv2D
-from tinyq.ops.clayer import MAX_UINT16, CLayer, CStruct, kernel_fields, shape_fields
-from tinyq.ops.windows import NO_PADDING, Padding, Pair
+from tinyq.ops.clayer import MAX_UINT16, CLayer, CStruct
+from tinyq.ops.windows import NO_PADDING
 from tinyq.tensors import Shape
 
 #: bytes of columns that a tile of more than one row or of less than the whole width may have;
 #: weights that are expanded tile by tile want larger ones
 BUDGET: Final = 2048
 TABLE_BUDGET: Final = 4096
-
-
-@dataclass(frozen=True)
-class Window:
-    """A convolution, as it is or with rows and columns changed: the kernel slides along columns.
-
-    Attributes:
-        x, y: shapes of input and output.
-        kernel, strides, padding: of the operator.
-        x_steps, y_steps: elements from a row and from a column to the next.
-    """
-
-    x: Shape
-    y: Shape
-    kernel: Pair
-    strides: Pair
-    padding: Padding
-    x_steps: Pair
-    y_steps: Pair
-
-    def transposed(self) -> Window:
-        """Rows for columns."""
-        return Window(
-            (self.x[1], self.x[0], self.x[2]),
-            (self.y[1], self.y[0], self.y[2]),
-            (self.kernel[1], self.kernel[0]),
-            (self.strides[1], self.strides[0]),
-            (*self.padding[2:], *self.padding[:2]),
-            (self.x_steps[1], self.x_steps[0]),
-            (self.y_steps[1], self.y_steps[0]),
-        )
-
-    @property
-    def effort(self) -> int:
-        """Pixels computed in pairs, and what each row costs beside them."""
-        height, width, _ = self.y
-        return height * (width + 3 * (width % 2) + 2)
-
-    @property
-    def column(self) -> int:
-        """Bytes of a column in scratch."""
-        return self.kernel[0] * self.x[2]
-
-    @property
-    def col_step(self) -> int:
-        """Input columns from one in scratch to the next: unused ones are left out."""
-        return self.strides[1] if self.kernel[1] == 1 and not any(self.padding[2:]) else 1
-
-    def row_bytes(self, cols: int) -> int:
-        """Columns in scratch under so many output columns."""
-        stride = self.strides[1] // self.col_step
-        return ((cols - 1) * stride + self.kernel[1]) * self.column
 
 
 @dataclass(frozen=True)
@@ -99,7 +48,7 @@ def choose(request: Request) -> CLayer | None:
     if not request.core.mve or not isinstance(op, Conv2D) or form is None:
         return None
     plain = window_of(op, request.ins[0].shape, request.out.shape)
-    window = min(plain, plain.transposed(), key=lambda w: w.effort)
+    window = min(plain, plain.transposed(), key=effort)
     if max(*window.x, *window.y) > MAX_UINT16:
         return None
     axes = (0, 2, 1, 3) if window is plain else (0, 1, 2, 3)
@@ -110,12 +59,15 @@ def choose(request: Request) -> CLayer | None:
         "codes": block_codes(form, values),
         **form.table_field,
         **_routine(request, form, vectors),
-        **_shape_fields(window, tile),
+        **window.fields,
+        "tile_rows": tile.rows,
+        "tile_cols": tile.cols,
+        "col_step": col_step(window),
         "flip": flip_of(request),
     }
     images = vectors * BLOCK * LANES if form.table is not None else 0
     # The last vector of the last window reads on beyond the columns.
-    columns = tile.rows * window.row_bytes(tile.cols) + LANES - 1
+    columns = tile.rows * row_bytes(window, tile.cols) + LANES - 1
     return CLayer("conv2d_mve", fields, request.plain.detail, scratch=images + columns)
 
 
@@ -129,34 +81,36 @@ def _routine(request: Request, form: Form, vectors: int) -> CStruct:
     }
 
 
-def _shape_fields(window: Window, tile: Tile) -> CStruct:
-    return {
-        "input": shape_fields(window.x),
-        "output": shape_fields(window.y),
-        "kernel": kernel_fields(window.kernel, window.strides, window.padding),
-        "in_row": window.x_steps[0],
-        "in_col": window.x_steps[1],
-        "out_row": window.y_steps[0],
-        "out_col": window.y_steps[1],
-        "tile_rows": tile.rows,
-        "tile_cols": tile.cols,
-        "col_step": window.col_step,
-    }
-
-
 def window_of(op: Conv2D, x: Shape, y: Shape) -> Window:
     """Rows as rows; a 1x1 convolution of stride 1 sees the image as one row."""
     if op.kernel == (1, 1) and op.strides == (1, 1) and op.padding == NO_PADDING:
         x, y = (1, x[0] * x[1], x[2]), (1, y[0] * y[1], y[2])
-    steps = (x[1] * x[2], x[2]), (y[1] * y[2], y[2])
-    return Window(x, y, op.kernel, op.strides, op.padding, *steps)
+    return Window.of(x, y, op.kernel, op.strides, op.padding)
+
+
+def effort(window: Window) -> int:
+    """Pixels computed in pairs, and what each row costs beside them."""
+    height, width, _ = window.y
+    return height * (width + 3 * (width % 2) + 2)
+
+
+def col_step(window: Window) -> int:
+    """Input columns from one in scratch to the next: unused ones are left out."""
+    skips = window.kernel[1] == 1 and not any(window.padding[2:])
+    return window.strides[1] if skips else 1
+
+
+def row_bytes(window: Window, cols: int) -> int:
+    """Columns in scratch under so many output columns."""
+    stride = window.strides[1] // col_step(window)
+    return ((cols - 1) * stride + window.kernel[1]) * window.kernel[0] * window.x[2]
 
 
 def tile_of(window: Window, budget: int) -> Tile:
     """As many whole rows as the budget holds, or else as much of a row, at least two pixels."""
     height, width, _ = window.y
-    rows = min(height, budget // window.row_bytes(width))
+    rows = min(height, budget // row_bytes(window, width))
     if rows > 0:
         return Tile(rows, width)
-    fitting = [cols for cols in range(2, width, 2) if window.row_bytes(cols) <= budget]
+    fitting = [cols for cols in range(2, width, 2) if row_bytes(window, cols) <= budget]
     return Tile(1, max(fitting, default=min(2, width)))

@@ -2,7 +2,8 @@
 """Depthwise convolution in Helium vectors: a window of a channel is one vector of four columns.
 
 Scratch holds, for sixteen channels at a time, every column under some output rows as one word a
-channel: the elements of up to three kernel rows.  Kernels up to 3 rows by 4 columns.
+channel: the elements of up to three kernel rows.  Kernels up to 3 rows by 4 columns;
+rows and columns change places where that is less work.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from tinyq.kernels.mve import (
     BLOCK,
     Form,
+    Window,
     code_images,
     flip_of,
     requant_fields,
@@ -22,7 +24,7 @@ from tinyq.kernels.mve import (
 from tinyq.kernels.request import Request
 from tinyq.numerics import IntArray
 from tinyq.ops import DepthwiseConv2D
-from tinyq.ops.clayer import CLayer, CTable, kernel_fields, shape_fields
+from tinyq.ops.clayer import CLayer, CTable
 
 #: TQ_MVE_DEPTHWISE_ROWS, TQ_MVE_DEPTHWISE_COLS of depthwise_conv2d_mve.h
 MAX_ROWS: Final = 3
@@ -39,34 +41,43 @@ def choose(request: Request) -> CLayer | None:
     op, form = request.node.op, _form(request)
     if not request.core.mve or not isinstance(op, DepthwiseConv2D) or form is None:
         return None
-    height, width, _ = request.out.shape
-    row_bytes = ((width - 1) * op.strides[1] + MAX_COLS) * COLUMN_BYTES
-    if not _fits(op) or row_bytes > LIMIT:
+    plain = Window.of(request.ins[0].shape, request.out.shape, op.kernel, op.strides, op.padding)
+    windows = [w for w in (plain, plain.transposed()) if _fits(w)]
+    if op.multiplier != 1 or not windows:
         return None
-    rows = max(1, min(height, BUDGET // row_bytes))
+    window = min(windows, key=effort)
+    rows = max(1, min(window.y[0], BUDGET // row_bytes(window)))
     requant = requant_fields(request, form)
     is_plain = "nudge" not in requant and (requant["lo"], requant["hi"]) == (0, 255)
     fields = {
-        "codes": channel_codes(form),
+        "codes": channel_codes(form, is_transposed=window is not plain),
         **form.table_field,
         "run": f"tq_mve_depthwise_{form.name}{'_u8' if is_plain else ''}",
         "requant": requant,
-        "input": shape_fields(request.ins[0].shape),
-        "output": shape_fields(request.out.shape),
-        "kernel": kernel_fields(op.kernel, op.strides, op.padding),
+        **window.fields,
         "tile_rows": rows,
         "flip": flip_of(request),
     }
-    return CLayer("depthwise_conv2d_mve", fields, request.plain.detail, scratch=rows * row_bytes)
+    scratch = rows * row_bytes(window)
+    return CLayer("depthwise_conv2d_mve", fields, request.plain.detail, scratch=scratch)
 
 
-def _fits(op: DepthwiseConv2D) -> bool:
-    height, width = op.kernel
+def row_bytes(window: Window) -> int:
+    """Columns under an output row; the last window is four wide, whatever the kernel."""
+    return ((window.y[1] - 1) * window.strides[1] + MAX_COLS) * COLUMN_BYTES
+
+
+def effort(window: Window) -> int:
+    """Pixels, and what each row costs beside them."""
+    return window.y[0] * (window.y[1] + 8)
+
+
+def _fits(window: Window) -> bool:
     return (
-        op.multiplier == 1
-        and height <= MAX_ROWS
-        and width <= MAX_COLS
-        and op.strides[1] <= MAX_COLS
+        window.kernel[0] <= MAX_ROWS
+        and window.kernel[1] <= MAX_COLS
+        and window.strides[1] <= MAX_COLS
+        and row_bytes(window) <= LIMIT
     )
 
 
@@ -78,9 +89,10 @@ def _form(request: Request) -> Form | None:
     return Form("table", form.values, code_images(op.quantized))
 
 
-def channel_codes(form: Form) -> CTable:
-    """Weights ``[O, KH, KW]`` as ``[blocks][4][KW][KH]`` int8 or ``[blocks][2][KW][KH]`` pairs."""
-    values: IntArray = form.values.swapaxes(1, 2).reshape(len(form.values), -1)
+def channel_codes(form: Form, is_transposed: bool) -> CTable:
+    """Weights ``[O, KH, KW]`` as ``[blocks][4][cols][rows]`` int8 or ``[blocks][2][..]`` pairs."""
+    kernels = form.values if is_transposed else form.values.swapaxes(1, 2)
+    values: IntArray = kernels.reshape(len(kernels), -1)
     whole = np.pad(values, ((0, -len(values) % BLOCK), (0, 0)))
     if form.is_packed:
         whole = whole[0::2] | whole[1::2] << 4

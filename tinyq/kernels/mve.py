@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernels for Helium vectors (Cortex-M55) share: forms of weights, blocks, requantization.
+"""What the kernels for Helium vectors (Cortex-M55) share: weights, windows, requantization.
 
 Four output channels are a block: the assembly keeps their sums in core registers and their
 requantization in the lanes of one vector.  Weights and channels are filled up with zeros to whole
@@ -21,7 +21,9 @@ from tinyq.kernels.request import Request
 from tinyq.numerics import INT32_MAX, MAX_SHIFT, IntArray
 from tinyq.ops import LinearOp
 from tinyq.ops.base import output_limits
-from tinyq.ops.clayer import CStruct, CTable
+from tinyq.ops.clayer import CStruct, CTable, kernel_fields, shape_fields
+from tinyq.ops.windows import Padding, Pair
+from tinyq.tensors import Shape
 
 #: elements of a vector, channels of a block
 LANES: Final = 16
@@ -58,6 +60,56 @@ class Form:
     def table_field(self) -> CStruct:
         """The descriptor's table, if any."""
         return {} if self.table is None else {"table": CTable("table", self.table)}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over an image, as it is or with rows and columns changed: it slides along columns.
+
+    Attributes:
+        x, y: shapes of input and output.
+        kernel, strides, padding: of the operator.
+        x_steps, y_steps: elements from a row and from a column to the next.
+    """
+
+    x: Shape
+    y: Shape
+    kernel: Pair
+    strides: Pair
+    padding: Padding
+    x_steps: Pair
+    y_steps: Pair
+
+    def transposed(self) -> Window:
+        """Rows for columns."""
+        return Window(
+            (self.x[1], self.x[0], self.x[2]),
+            (self.y[1], self.y[0], self.y[2]),
+            (self.kernel[1], self.kernel[0]),
+            (self.strides[1], self.strides[0]),
+            (*self.padding[2:], *self.padding[:2]),
+            (self.x_steps[1], self.x_steps[0]),
+            (self.y_steps[1], self.y_steps[0]),
+        )
+
+    @staticmethod
+    def of(x: Shape, y: Shape, kernel: Pair, strides: Pair, padding: Padding) -> Window:
+        """As it is."""
+        steps = (x[1] * x[2], x[2]), (y[1] * y[2], y[2])
+        return Window(x, y, kernel, strides, padding, *steps)
+
+    @property
+    def fields(self) -> CStruct:
+        """The descriptor's shapes, kernel and steps."""
+        return {
+            "input": shape_fields(self.x),
+            "output": shape_fields(self.y),
+            "kernel": kernel_fields(self.kernel, self.strides, self.padding),
+            "in_row": self.x_steps[0],
+            "in_col": self.x_steps[1],
+            "out_row": self.y_steps[0],
+            "out_col": self.y_steps[1],
+        }
 
 
 def weights_form(request: Request) -> Form | None:

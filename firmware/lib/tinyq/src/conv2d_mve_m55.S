@@ -23,8 +23,8 @@
 #define XB r3
 #define W r5     /* weights */
 #define OUT r7   /* the first pixel's output */
-#define TURNS r9 /* of the inner loop, two vectors each */
-#define VECTORS r11
+#define TURNS r9 /* of the inner loop, four vectors each */
+#define ENTRY r11 /* where the first turn starts, so that the turns end at the last vector */
 #define xa q0 /* sixteen elements of the windows */
 #define xb q1
 #define wa q2 /* sixteen weights of a channel; two take turns */
@@ -39,12 +39,14 @@
 #define FRAME_SKIP 8     /* from the end of a window to the next pixel's window */
 #define FRAME_STEP 12    /* from a window to the next pixel's */
 #define FRAME_WEIGHTS 16
+#define FRAME_TURNS 20
 #define FRAME_NUDGE 32  /* vector: of the channels */
 #define FRAME_NEGATED 48 /* vector: -nudge */
 #define FRAME_HIGHEST 64 /* vector: greatest output */
 #define FRAME_BYTES 84   /* 8-aligned with the nine words pushed above it */
 
-/* Sixteen products of each sum. */
+/* Sixteen products of each sum; its instructions are four bytes each. */
+.equ MULTIPLY_SIZE_int8, 14 * 4
 .macro MULTIPLY_int8
     vldrb.u8    xa, [XA], #16
     vldrb.u8    wa, [W], #16
@@ -64,6 +66,7 @@
 
 /* The same with 4-bit weights, times 16: a low nibble is shifted up, a high one is in place. */
 #define NIBBLES q7 /* 0xF0 in every byte */
+.equ MULTIPLY_SIZE_int4, 16 * 4
 .macro MULTIPLY_int4
     vldrb.u8    xa, [XA], #16
     vldrb.u8    wb, [W], #16
@@ -100,12 +103,20 @@ FUNCTION \name
     vpush       {d8-d15}
     sub         sp, sp, #FRAME_BYTES
     mov         OUT, r3
-    ldrd        VECTORS, r12, [r0]          /* r12 = step */
+    ldrd        r5, r12, [r0]               /* vectors, step */
     ldrd        r4, r6, [r0, #8]            /* r4 = channels, r6 = count */
     mla         r6, r4, r6, OUT
     strd        r4, r6, [sp, #FRAME_CHANNELS]
-    sub         r9, r12, VECTORS, lsl #4
+    sub         r9, r12, r5, lsl #4
     strd        r9, r12, [sp, #FRAME_SKIP]
+    adds        r6, r5, #3
+    lsrs        r6, r6, #2
+    str         r6, [sp, #FRAME_TURNS]
+    rsb         r6, r5, r6, lsl #2          /* vectors that the first turn leaves out */
+    movs        r4, #MULTIPLY_SIZE_\encoding
+    adr         ENTRY, 2f
+    mla         ENTRY, r6, r4, ENTRY
+    orr         ENTRY, ENTRY, #1            /* Thumb */
     ldrd        r4, r6, [r0, #16]           /* lo, hi */
     vdup.32     LOWEST, r4
     vdup.32     q0, r6
@@ -131,12 +142,13 @@ FUNCTION \name
     vmov        A1, A3, BIAS[3], BIAS[1]
     vmov        B0, B2, BIAS[2], BIAS[0]
     vmov        B1, B3, BIAS[3], BIAS[1]
-    ldr         W, [sp, #FRAME_WEIGHTS]
-    lsrs        TURNS, VECTORS, #1
-    adc         TURNS, TURNS, #0
-    bcs         3f                          /* an odd number: start in the middle */
+    ldrd        W, TURNS, [sp, #FRAME_WEIGHTS]
+    bx          ENTRY
+    .balign 4
 2:  MULTIPLY_\encoding
-3:  MULTIPLY_\encoding
+    MULTIPLY_\encoding
+    MULTIPLY_\encoding
+    MULTIPLY_\encoding
     subs        TURNS, TURNS, #1
     bne         2b
 

@@ -22,15 +22,14 @@ static uint32_t columns_of(const tq_depthwise_conv2d_mve *layer) {
 
 static tq_mve_windows make_windows(const tq_depthwise_conv2d_mve *layer) {
     const uint32_t cols = layer->output.width;
-    const uint32_t channels = layer->output.channels;
     const uint32_t height = layer->kernel.height;
     const uint32_t step = (uint32_t)layer->kernel.col_stride * COLUMN_BYTES;
     tq_mve_windows w = {
         .cols = cols,
         .step = step,
         .skip = columns_of(layer) * COLUMN_BYTES - cols * step,
-        .channels = channels,
-        .out_skip = 0,
+        .channels = layer->out_col,
+        .out_skip = (int32_t)layer->out_row - (int32_t)(cols * layer->out_col),
         .lo = layer->requant.lo,
         .hi = layer->requant.hi,
         .table = layer->table,
@@ -51,7 +50,6 @@ static void stack(const tq_depthwise_conv2d_mve *layer, const uint8_t *image, ui
                   uint32_t first, uint8_t *to) {
     static const uint8_t zeros[GROUP] = {0};
     const uint32_t channels = layer->input.channels;
-    const uint32_t row_bytes = layer->input.width * channels;
     const uint32_t left = layer->kernel.left;
     const uint32_t columns = columns_of(layer);
     const int32_t top = (int32_t)(row * layer->kernel.row_stride) - (int32_t)layer->kernel.top;
@@ -59,8 +57,8 @@ static void stack(const tq_depthwise_conv2d_mve *layer, const uint8_t *image, ui
     for (uint32_t k = 0; k < TQ_MVE_DEPTHWISE_ROWS; k++) {
         const int32_t y = top + (int32_t)k;
         const int inside = k < layer->kernel.height && y >= 0 && y < layer->input.height;
-        rows.from[k] = inside ? image + (uint32_t)y * row_bytes + first : zeros;
-        rows.step[k] = inside ? channels : 0;
+        rows.from[k] = inside ? image + (uint32_t)y * layer->in_row + first : zeros;
+        rows.step[k] = inside ? layer->in_col : 0;
     }
     if (left < columns) {
         tq_mve_stack_rows(&rows, to + left * COLUMN_BYTES,
@@ -105,6 +103,6 @@ void tq_run_depthwise_conv2d_mve(const tq_depthwise_conv2d_mve *layer, const voi
             }
             run_group(layer, &windows, first, scratch, out);
         }
-        out += windows.rows * windows.cols * windows.channels;
+        out += windows.rows * layer->out_row;
     }
 }

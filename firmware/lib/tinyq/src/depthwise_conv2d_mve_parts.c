@@ -43,18 +43,19 @@ static int32_t dot(const tq_mve_windows *windows, const tq_mve_block *block, uin
 
 static void run(const tq_mve_windows *windows, const tq_mve_block *block, const uint8_t *x,
                 uint8_t *output, const int8_t *table, const uint8_t *nudge) {
+    int32_t at = 0; /* in the output */
     for (uint32_t y = 0; y < windows->rows; y++) {
         for (uint32_t i = 0; i < windows->cols; i++) {
             for (uint32_t c = 0; c < block->count; c++) {
                 const int32_t sum = dot(windows, block, c, x, table);
-                output[c] = (uint8_t)tq_mve_requantize(
+                output[at + (int32_t)c] = (uint8_t)tq_mve_requantize(
                     sum, block->shift[c], nudge != NULL ? nudge[c] : 0, windows->lo, windows->hi);
             }
             x += windows->step;
-            output += windows->channels;
+            at += (int32_t)windows->channels;
         }
         x += windows->skip;
-        output += windows->out_skip;
+        at += windows->out_skip;
     }
 }
 

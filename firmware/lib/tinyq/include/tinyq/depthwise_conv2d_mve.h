@@ -21,7 +21,7 @@ typedef struct tq_mve_windows {
     uint32_t step;     /* bytes from a window to the next one in its row */
     uint32_t skip;     /* bytes from the end of a row of windows to the next one's */
     uint32_t channels; /* bytes from an output pixel to the next */
-    uint32_t out_skip; /* bytes from the end of a row of outputs to the next one's */
+    int32_t out_skip;  /* bytes from the end of a row of outputs to the next one's */
     int32_t lo;
     int32_t hi;
     const int8_t *table;           /* [16] images of 4-bit codes */
@@ -44,6 +44,8 @@ void tq_mve_depthwise_table_u8(const tq_mve_windows *windows, const tq_mve_block
                                const uint8_t *x, uint8_t *output);
 
 /* Depthwise convolution of int8 vectors, one output channel to an input channel.
+ * Rows and columns may have changed places: shapes, kernel and codes are then those of the
+ * transposed image, and the steps say where its elements lie.
  *
  * Codes: [blocks][4][kernel.width][kernel.height] int8, or [blocks][2][..] bytes of two 4-bit codes
  * (low nibbles: channels 0 and 2 of the block; high ones: 1 and 3). */
@@ -54,7 +56,11 @@ typedef struct tq_depthwise_conv2d_mve {
     tq_mve_requant requant;
     tq_shape input;
     tq_shape output;
-    tq_kernel kernel;   /* at most TQ_MVE_DEPTHWISE_ROWS x TQ_MVE_DEPTHWISE_COLS */
+    tq_kernel kernel; /* at most TQ_MVE_DEPTHWISE_ROWS x TQ_MVE_DEPTHWISE_COLS */
+    uint32_t in_row;  /* bytes from a row of the image to the next */
+    uint32_t in_col;  /* bytes from a column of the image to the next */
+    uint32_t out_row; /* the same of the output */
+    uint32_t out_col;
     uint16_t tile_rows; /* output rows in scratch at a time */
     uint8_t flip;       /* 0x80: the input is uint8; 0: int8 */
 } tq_depthwise_conv2d_mve;
