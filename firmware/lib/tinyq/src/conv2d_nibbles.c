@@ -61,17 +61,23 @@ void tq_sum_packed(const uint32_t *x, const uint32_t *w, uint32_t *sums, const t
 }
 #endif
 
+/* How elements become lanes. */
+typedef struct lane_form {
+    uint32_t nibbles; /* NIBBLES */
+    uint32_t flip;    /* bits of a word of x to turn over */
+} lane_form;
+
 /* Lanes of nibble 0 of the bytes 0 and 2 of two pixels. */
-TQ_INLINE uint32_t join_pixels(uint32_t lower, uint32_t upper, uint32_t flip) {
-    return ((lower & NIBBLES) | (upper & NIBBLES) << SPLIT) ^ flip;
+TQ_INLINE uint32_t join_pixels(lane_form form, uint32_t lower, uint32_t upper) {
+    return ((lower & form.nibbles) | (upper & form.nibbles) << SPLIT) ^ form.flip;
 }
 
 /* Two steps from four elements of every pixel. */
-TQ_INLINE void join_elements(const uint32_t pixels[GROUP], uint32_t flip, uint32_t to[4]) {
-    to[0] = join_pixels(pixels[0], pixels[1], flip);
-    to[1] = join_pixels(pixels[2], pixels[3], flip);
-    to[2] = join_pixels(pixels[0] >> 8, pixels[1] >> 8, flip);
-    to[3] = join_pixels(pixels[2] >> 8, pixels[3] >> 8, flip);
+TQ_INLINE void join_elements(lane_form form, const uint32_t pixels[GROUP], uint32_t to[4]) {
+    to[0] = join_pixels(form, pixels[0], pixels[1]);
+    to[1] = join_pixels(form, pixels[2], pixels[3]);
+    to[2] = join_pixels(form, pixels[0] >> 8, pixels[1] >> 8);
+    to[3] = join_pixels(form, pixels[2] >> 8, pixels[3] >> 8);
 }
 
 /* The last 1..3 bytes of a row, filled up with 0. */
@@ -84,26 +90,26 @@ static uint32_t load_tail(const uint8_t *from, uint32_t count) {
 }
 
 /* One row of four windows. */
-static uint32_t *join_rows(const uint8_t *const from[GROUP], uint32_t count, uint32_t flip,
-                           uint32_t *to) {
+static NOINLINE uint32_t *join_rows(const uint8_t *const from[GROUP], uint32_t count, uint32_t flip,
+                                    uint32_t *to) {
+    const lane_form form = {in_register(NIBBLES), flip};
     const uint8_t *p0 = from[0];
     const uint8_t *p1 = from[1];
     const uint8_t *p2 = from[2];
     const uint8_t *p3 = from[3];
-    for (uint32_t left = count / 4U; left > 0; left--) {
+    for (const uint8_t *const end = p0 + (count & ~3U); p0 != end; to += 4) {
         const uint32_t pixels[GROUP] = {tq_load32(p0), tq_load32(p1), tq_load32(p2), tq_load32(p3)};
-        join_elements(pixels, flip, to);
+        join_elements(form, pixels, to);
         p0 += 4;
         p1 += 4;
         p2 += 4;
         p3 += 4;
-        to += 4;
     }
     const uint32_t tail = count % 4U;
     if (tail > 0) {
         const uint32_t pixels[GROUP] = {load_tail(p0, tail), load_tail(p1, tail),
                                         load_tail(p2, tail), load_tail(p3, tail)};
-        join_elements(pixels, flip, to);
+        join_elements(form, pixels, to);
         to += 4;
     }
     return to;
@@ -152,20 +158,26 @@ static void pack_group(tile *t, uint32_t count, uint32_t *to) {
     }
 }
 
+/* The words of `count` steps of a block of channels; returns the next codes. */
+static NOINLINE const uint32_t *expand_steps(const uint32_t *codes, uint32_t count, uint32_t *w) {
+    const uint32_t minus8 = in_register(0xFFF8FFF8U);
+    const uint32_t nibbles = in_register(NIBBLES);
+    for (const uint32_t *const end = codes + count; codes != end; w += BLOCK) {
+        const uint32_t word = *codes++;
+        w[0] = tq_sadd16(word & nibbles, minus8);
+        w[1] = tq_sadd16(word >> 4 & nibbles, minus8);
+        w[2] = tq_sadd16(word >> 8 & nibbles, minus8);
+        w[3] = tq_sadd16(word >> 12 & nibbles, minus8);
+    }
+    return codes;
+}
+
 /* The words of a block of channels; steps beyond the stored ones get zeros. */
 static const uint32_t *expand(const tile *t, const uint32_t *codes) {
     const uint32_t row_steps = (t->next.row_elements + 3U) / 4U * 2U;
-    const uint32_t minus8 = 0xFFF8FFF8U;
-    uint32_t *w = t->w;
-    for (uint32_t left = row_steps * t->layer->kernel.height; left > 0; left--, w += BLOCK) {
-        const uint32_t word = *codes++;
-        w[0] = tq_sadd16(word & NIBBLES, minus8);
-        w[1] = tq_sadd16(word >> 4 & NIBBLES, minus8);
-        w[2] = tq_sadd16(word >> 8 & NIBBLES, minus8);
-        w[3] = tq_sadd16(word >> 12 & NIBBLES, minus8);
-    }
-    clear_words(w, (uint32_t)(t->sums - w));
-    return codes;
+    const uint32_t stored = row_steps * t->layer->kernel.height;
+    clear_words(t->w + BLOCK * stored, BLOCK * (t->layer->steps - stored));
+    return expand_steps(codes, stored, t->w);
 }
 
 static void finish_block(const tile *t, uint32_t first, uint32_t pixels, uint8_t *outputs) {

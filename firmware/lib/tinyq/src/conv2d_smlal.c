@@ -15,13 +15,6 @@
 
 #include "packed_sums.h"
 
-/* Code that profits from registers of its own. */
-#if defined(__GNUC__)
-#define NOINLINE __attribute__((noinline))
-#else
-#define NOINLINE
-#endif
-
 enum { LANE = 13 }; /* bits, but 12 for the topmost of the five */
 
 typedef struct tile {

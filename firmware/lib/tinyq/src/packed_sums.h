@@ -14,6 +14,21 @@
 
 /* Output channels that are computed together. */
 #define BLOCK 4U
+/* Code that profits from registers of its own. */
+#if defined(__GNUC__)
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE
+#endif
+
+/* The value, kept in a register: Arm's instructions can shift another operand, then. */
+TQ_INLINE uint32_t in_register(uint32_t value) {
+#if defined(__GNUC__)
+    __asm__("" : "+r"(value));
+#endif
+    return value;
+}
+
 /* What a driver runs through; assembly reads it by the offset of its members. */
 typedef struct tq_sum_plan {
     const uint16_t *segments; /* steps of each */
