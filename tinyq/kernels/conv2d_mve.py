@@ -31,7 +31,7 @@ from tinyq.tensors import Shape
 #: bytes of columns that a tile of more than one row or of less than the whole width may have;
 #: weights that are expanded tile by tile want larger ones
 BUDGET: Final = 2048
-TABLE_BUDGET: Final = 4096
+EXPANDED_BUDGET: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -54,28 +54,32 @@ def choose(request: Request) -> CLayer | None:
     axes = (0, 2, 1, 3) if window is plain else (0, 1, 2, 3)
     values = form.values.transpose(axes).reshape(len(form.values), -1)
     vectors = vectors_of(values.shape[1])
-    tile = tile_of(window, TABLE_BUDGET if form.table is not None else BUDGET)
+    tile = tile_of(window, EXPANDED_BUDGET if form.is_packed else BUDGET)
     fields = {
         "codes": block_codes(form, values),
         **form.table_field,
-        **_routine(request, form, vectors),
+        **_routines(request, form, vectors),
         **window.fields,
         "tile_rows": tile.rows,
         "tile_cols": tile.cols,
         "col_step": col_step(window),
         "flip": flip_of(request),
     }
-    images = vectors * BLOCK * LANES if form.table is not None else 0
+    weights = vectors * BLOCK * LANES if form.is_packed else 0
     # The last vector of the last window reads on beyond the columns.
     columns = tile.rows * row_bytes(window, tile.cols) + LANES - 1
-    return CLayer("conv2d_mve", fields, request.plain.detail, scratch=images + columns)
+    return CLayer("conv2d_mve", fields, request.plain.detail, scratch=weights + columns)
 
 
-def _routine(request: Request, form: Form, vectors: int) -> CStruct:
+def _routines(request: Request, form: Form, vectors: int) -> CStruct:
     requant = requant_fields(request, form)
-    kind = "int4" if form.name == "int4" else "int8"
+    dot = "nudge" if "nudge" in requant else "any"
+    if dot == "any" and vectors == 1 and (requant["lo"], requant["hi"]) == (0, 255):
+        dot = "short"
+    expansion = {"expand": f"tq_mve_expand_{form.name}"} if form.is_packed else {}
     return {
-        "dot": f"tq_mve_dot_{kind}{'_nudge' if 'nudge' in requant else ''}",
+        **expansion,
+        "dot": f"tq_mve_dot_{dot}",
         "block_bytes": vectors * BLOCK * LANES // (2 if form.is_packed else 1),
         "requant": requant,
     }

@@ -14,7 +14,7 @@
 /* What is the same for all tiles. */
 typedef struct plan {
     const tq_conv2d_mve *layer;
-    uint8_t *images;    /* expanded weights of one block */
+    uint8_t *weights;   /* expanded weights of one block */
     uint8_t *tile;      /* columns */
     uint32_t elements;  /* of a window */
     uint32_t vectors;   /* of a window */
@@ -64,11 +64,11 @@ static plan make_plan(const tq_conv2d_mve *layer, uint8_t *scratch) {
     const uint32_t column = (uint32_t)layer->kernel.height * layer->input.channels;
     const uint32_t elements = layer->kernel.width * column;
     const uint32_t vectors = (elements + TQ_MVE_BYTES - 1) / TQ_MVE_BYTES;
-    const uint32_t image_bytes = vectors * TQ_MVE_CHANNELS * TQ_MVE_BYTES;
+    const uint32_t weight_bytes = vectors * TQ_MVE_CHANNELS * TQ_MVE_BYTES;
     plan p = {
         .layer = layer,
-        .images = scratch,
-        .tile = layer->table != NULL ? scratch + image_bytes : scratch,
+        .weights = scratch,
+        .tile = layer->expand != NULL ? scratch + weight_bytes : scratch,
         .elements = elements,
         .vectors = vectors,
         .column = column,
@@ -153,9 +153,9 @@ static void run_tile(const plan *p, const tile *t, uint8_t *output) {
     for (uint32_t first = 0; first < channels; first += TQ_MVE_CHANNELS) {
         block.codes = codes;
         block.count = smaller(TQ_MVE_CHANNELS, channels - first);
-        if (layer->table != NULL) {
-            tq_mve_expand(codes, layer->table, p->images, p->elements);
-            block.codes = p->images;
+        if (layer->expand != NULL) {
+            layer->expand(codes, layer->table, p->weights, p->elements);
+            block.codes = p->weights;
         }
         run_block(p, t, &block, output + first);
         codes += layer->block_bytes;

@@ -32,6 +32,7 @@
 #define BIAS q4
 #define SHIFT q5
 #define LOWEST q6
+#define HIGHEST q7
 
 /* The frame below the saved registers. */
 #define FRAME_CHANNELS 0 /* bytes from an output pixel to the next */
@@ -42,12 +43,11 @@
 #define FRAME_TURNS 20
 #define FRAME_NUDGE 32  /* vector: of the channels */
 #define FRAME_NEGATED 48 /* vector: -nudge */
-#define FRAME_HIGHEST 64 /* vector: greatest output */
-#define FRAME_BYTES 84   /* 8-aligned with the nine words pushed above it */
+#define FRAME_BYTES 68   /* 8-aligned with the nine words pushed above it */
 
 /* Sixteen products of each sum; its instructions are four bytes each. */
-.equ MULTIPLY_SIZE_int8, 14 * 4
-.macro MULTIPLY_int8
+.equ MULTIPLY_SIZE, 14 * 4
+.macro MULTIPLY
     vldrb.u8    xa, [XA], #16
     vldrb.u8    wa, [W], #16
     vmladava.s8 A0, xa, wa
@@ -59,28 +59,6 @@
     vmladava.s8 B1, xb, wb
     vldrb.u8    wb, [W], #16
     vmladava.s8 A2, xa, wa
-    vmladava.s8 B2, xb, wa
-    vmladava.s8 A3, xa, wb
-    vmladava.s8 B3, xb, wb
-.endm
-
-/* The same with 4-bit weights, times 16: a low nibble is shifted up, a high one is in place. */
-#define NIBBLES q7 /* 0xF0 in every byte */
-.equ MULTIPLY_SIZE_int4, 16 * 4
-.macro MULTIPLY_int4
-    vldrb.u8    xa, [XA], #16
-    vldrb.u8    wb, [W], #16
-    vshl.i8     wa, wb, #4
-    vldrb.u8    xb, [XB], #16
-    vmladava.s8 A0, xa, wa
-    vand        wb, wb, NIBBLES
-    vmladava.s8 B0, xb, wa
-    vmladava.s8 A1, xa, wb
-    vmladava.s8 B1, xb, wb
-    vldrb.u8    wb, [W], #16
-    vshl.i8     wa, wb, #4
-    vmladava.s8 A2, xa, wa
-    vand        wb, wb, NIBBLES
     vmladava.s8 B2, xb, wa
     vmladava.s8 A3, xa, wb
     vmladava.s8 B3, xb, wb
@@ -97,7 +75,7 @@
 
 /* r0 = tq_mve_pixels: vectors, step, channels, count, lo, hi; r1 = tq_mve_block: codes, bias,
  * shift, nudge, count; r2 = first window; r3 = first output. */
-.macro DOT_FUNCTION name, encoding, has_nudge
+.macro DOT_FUNCTION name, has_nudge
 FUNCTION \name
     push        {r4-r11, lr}
     vpush       {d8-d15}
@@ -113,14 +91,13 @@ FUNCTION \name
     lsrs        r6, r6, #2
     str         r6, [sp, #FRAME_TURNS]
     rsb         r6, r5, r6, lsl #2          /* vectors that the first turn leaves out */
-    movs        r4, #MULTIPLY_SIZE_\encoding
+    movs        r4, #MULTIPLY_SIZE
     adr         ENTRY, 2f
     mla         ENTRY, r6, r4, ENTRY
     orr         ENTRY, ENTRY, #1            /* Thumb */
     ldrd        r4, r6, [r0, #16]           /* lo, hi */
     vdup.32     LOWEST, r4
-    vdup.32     q0, r6
-    vstrw.32    q0, [sp, #FRAME_HIGHEST]
+    vdup.32     HIGHEST, r6
     ldrd        W, r4, [r1]                 /* codes, bias */
     vldrw.u32   BIAS, [r4]
     ldrd        r6, r3, [r1, #8]            /* shift, nudge */
@@ -134,7 +111,6 @@ FUNCTION \name
     ldr         r6, [r1, #16]               /* channels to store, in the predicate from here on */
     vctp.32     r6
     str         W, [sp, #FRAME_WEIGHTS]
-    vmov.i8     NIBBLES, #0xF0
     mov         XA, r2
     add         XB, r2, r12
 1:  /* two pixels */
@@ -145,10 +121,10 @@ FUNCTION \name
     ldrd        W, TURNS, [sp, #FRAME_WEIGHTS]
     bx          ENTRY
     .balign 4
-2:  MULTIPLY_\encoding
-    MULTIPLY_\encoding
-    MULTIPLY_\encoding
-    MULTIPLY_\encoding
+2:  MULTIPLY
+    MULTIPLY
+    MULTIPLY
+    MULTIPLY
     subs        TURNS, TURNS, #1
     bne         2b
 
@@ -160,13 +136,12 @@ FUNCTION \name
     ADD_NUDGE   q0
     ADD_NUDGE   q1
 .endif
-    vldrw.u32   q2, [sp, #FRAME_HIGHEST]
     vrshl.s32   q0, q0, SHIFT
     vrshl.s32   q1, q1, SHIFT
     vmax.s32    q0, q0, LOWEST
     vmax.s32    q1, q1, LOWEST
-    vmin.s32    q0, q0, q2
-    vmin.s32    q1, q1, q2
+    vmin.s32    q0, q0, HIGHEST
+    vmin.s32    q1, q1, HIGHEST
     ldrd        r0, r2, [sp, #FRAME_CHANNELS] /* r2 = FRAME_END */
     add         r4, OUT, r0
     vpstt
@@ -185,10 +160,45 @@ FUNCTION \name
 END_FUNCTION \name
 .endm
 
-DOT_FUNCTION tq_mve_dot_int8, int8, 0
-DOT_FUNCTION tq_mve_dot_int8_nudge, int8, 1
-DOT_FUNCTION tq_mve_dot_int4, int4, 0
-DOT_FUNCTION tq_mve_dot_int4_nudge, int4, 1
+DOT_FUNCTION tq_mve_dot_any, 0
+DOT_FUNCTION tq_mve_dot_nudge, 1
+
+/* The same arguments. Four vectors of weights stay in q4..q7: one pixel a turn, lr counts. */
+FUNCTION tq_mve_dot_short
+    push        {r4-r10, lr}
+    vpush       {d8-d15}
+    ldrd        r5, r7, [r0, #4]            /* step, channels */
+    ldr         r12, [r0, #12]              /* count */
+    ldrd        r4, r6, [r1]                /* codes, bias */
+    vldrb.u8    q4, [r4]
+    vldrb.u8    q5, [r4, #16]
+    vldrb.u8    q6, [r4, #32]
+    vldrb.u8    q7, [r4, #48]
+    vldrw.u32   q2, [r6]
+    ldr         r4, [r1, #8]
+    vldrb.s32   q3, [r4]                    /* shift */
+    ldr         r4, [r1, #16]
+    vctp.32     r4
+    dls         lr, r12
+1:  vldrb.u8    q0, [r2]
+    vmladav.s8  r4, q0, q4
+    add         r2, r2, r5
+    vmladav.s8  r6, q0, q5
+    vmladav.s8  r8, q0, q6
+    vmladav.s8  r10, q0, q7
+    vmov        q1[2], q1[0], r4, r8
+    vmov        q1[3], q1[1], r6, r10
+    vadd.i32    q1, q1, q2
+    vrshl.s32   q1, q1, q3
+    vqmovnb.s32 q1, q1                      /* saturates to 16 bits, then to 0..255 */
+    vqmovunb.s16 q1, q1
+    vpst
+    vstrbt.32   q1, [r3]
+    add         r3, r3, r7
+    le          lr, 1b
+    vpop        {d8-d15}
+    pop         {r4-r10, pc}
+END_FUNCTION tq_mve_dot_short
 
 /* --- filling the scratch memory ------------------------------------------------------------------
  */
@@ -255,8 +265,8 @@ FUNCTION tq_mve_fill
     pop         {r4, pc}
 END_FUNCTION tq_mve_fill
 
-/* r0 = codes; r1 = table; r2 = images; r3 = elements. */
-.macro EXPAND_PAIR /* of channels */
+/* r0 = codes; r1 = table; r2 = weights; r3 = elements. Two channels of a vector at a time. */
+.macro EXPAND_PAIR_table
     vldrb.u8    q0, [r0], #16
     vand        q1, q0, q3
     vldrb.u8    q2, [r1, q1]
@@ -265,7 +275,15 @@ END_FUNCTION tq_mve_fill
     vldrb.u8    q1, [r1, q0]
     vstrb.8     q1, [r2], #16
 .endm
-FUNCTION tq_mve_expand
+.macro EXPAND_PAIR_int4 /* a low nibble is shifted up, a high one is in place */
+    vldrb.u8    q0, [r0], #16
+    vshl.i8     q1, q0, #4
+    vstrb.8     q1, [r2], #16
+    vand        q0, q0, q3
+    vstrb.8     q0, [r2], #16
+.endm
+.macro EXPAND_FUNCTION name, form, mask
+FUNCTION \name
     push        {r4, lr}
     sub         r4, r3, #1                  /* the last vector of each channel starts as zeros */
     lsr         r4, r4, #4
@@ -275,12 +293,16 @@ FUNCTION tq_mve_expand
     vstrb.8     q0, [r4, #16]
     vstrb.8     q0, [r4, #32]
     vstrb.8     q0, [r4, #48]
-    vmov.i8     q3, #15
+    vmov.i8     q3, #\mask
     dlstp.8     lr, r3
-1:  EXPAND_PAIR
-    EXPAND_PAIR
+1:  EXPAND_PAIR_\form
+    EXPAND_PAIR_\form
     letp        lr, 1b
     pop         {r4, pc}
-END_FUNCTION tq_mve_expand
+END_FUNCTION \name
+.endm
+
+EXPAND_FUNCTION tq_mve_expand_table, table, 0x0F
+EXPAND_FUNCTION tq_mve_expand_int4, int4, 0xF0
 
 #endif

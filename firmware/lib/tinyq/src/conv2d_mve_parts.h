@@ -21,7 +21,4 @@ void tq_mve_copy_columns(const columns *columns, uint8_t *to, const uint8_t *fro
 /* count: bytes, >= 1. */
 void tq_mve_fill(uint8_t *to, uint32_t value, uint32_t count);
 
-/* The images of a block's 4-bit codes, [vectors][4][16] int8; elements from `elements` on are 0. */
-void tq_mve_expand(const uint8_t *codes, const int8_t *table, uint8_t *images, uint32_t elements);
-
 #endif

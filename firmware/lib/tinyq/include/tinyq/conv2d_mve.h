@@ -20,18 +20,27 @@ typedef struct tq_mve_pixels {
 } tq_mve_pixels;
 
 /* The channels of a block for every pixel, two at a time. x: the first window, any address. Codes
- * of a block: [vectors] of four vectors of int8, or of two vectors of 4-bit codes. */
+ * of the block: [vectors][4][16] int8. */
 typedef void (*tq_mve_dot)(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
                            uint8_t *output);
-void tq_mve_dot_int8(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
-                     uint8_t *output);
-void tq_mve_dot_int8_nudge(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
-                           uint8_t *output);
-/* Accumulators, bias and nudge are 16 times the layer's, and n is 4 more. */
-void tq_mve_dot_int4(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
-                     uint8_t *output);
-void tq_mve_dot_int4_nudge(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
-                           uint8_t *output);
+void tq_mve_dot_any(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                    uint8_t *output);
+/* With the block's nudge. */
+void tq_mve_dot_nudge(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                      uint8_t *output);
+/* For windows of one vector and outputs of 0..255. */
+void tq_mve_dot_short(const tq_mve_pixels *pixels, const tq_mve_block *block, const uint8_t *x,
+                      uint8_t *output);
+
+/* A block's 4-bit codes, [vectors][2][16] bytes, as int8 weights [vectors][4][16]; elements from
+ * `elements` on are 0. table: [16] images; the int4 routine reads none, and its weights are 16
+ * times the image, so that bias and nudge must be 16 times the layer's, and n 4 more. */
+typedef void (*tq_mve_expand)(const uint8_t *codes, const int8_t *table, uint8_t *weights,
+                              uint32_t elements);
+void tq_mve_expand_table(const uint8_t *codes, const int8_t *table, uint8_t *weights,
+                         uint32_t elements);
+void tq_mve_expand_int4(const uint8_t *codes, const int8_t *table, uint8_t *weights,
+                        uint32_t elements);
 
 /* Convolution of int8 vectors. Rows and columns may have changed places: shapes, kernel and codes
  * are then those of the transposed image, and the steps say where its elements lie.
@@ -42,8 +51,8 @@ void tq_mve_dot_int4_nudge(const tq_mve_pixels *pixels, const tq_mve_block *bloc
  * codes (low nibbles: channels 0 and 2; high ones: 1 and 3). */
 typedef struct tq_conv2d_mve {
     const uint8_t *codes;
-    const int8_t *table; /* [16] images of 4-bit codes, expanded before they are multiplied; else
-                          * NULL: the dot product reads the codes */
+    const int8_t *table;  /* [16] images of 4-bit codes, if `expand` reads them */
+    tq_mve_expand expand; /* NULL: the codes are int8 */
     tq_mve_dot dot;
     uint32_t block_bytes; /* codes of a block */
     tq_mve_requant requant;
@@ -62,7 +71,7 @@ typedef struct tq_conv2d_mve {
 } tq_conv2d_mve;
 
 /* input: [input], output: [output] elements of one byte; the two must not overlap. scratch, in
- * this order: 64 * vectors bytes if there is a table; the tile's columns of kernel.height *
+ * this order: 64 * vectors bytes if codes are expanded; the tile's columns of kernel.height *
  * input.channels bytes; 15 bytes. */
 void tq_run_conv2d_mve(const tq_conv2d_mve *layer, const void *input, void *output, void *scratch);
 
