@@ -36,9 +36,10 @@ from tinyq.ops import Conv2D
 from tinyq.ops.base import product_range
 from tinyq.ops.clayer import CLayer, CTable, type_suffix
 
-#: bytes of scratch memory: expanded weights of a part, and sums
+#: bytes of scratch memory: expanded weights of a part; sums of several rows, of a wide one
 WORDS_BYTES: Final = 4096
 SUMS_BYTES: Final = 3072
+MAX_SUMS_BYTES: Final = 8192
 TAP_BYTES: Final = 16
 MAX_TAPS: Final = WORDS_BYTES // TAP_BYTES
 #: fewer output pixels do not pay for the expansion
@@ -182,18 +183,34 @@ def choose(request: Request) -> CLayer | None:
     if not isinstance(op, Conv2D) or not fits(request, op):
         return None
     height, width, _ = request.out.shape
-    if height * width < MIN_PIXELS or 4 * LANES_BLOCK * width > SUMS_BYTES:
+    if height * width < MIN_PIXELS or 4 * LANES_BLOCK * width > MAX_SUMS_BYTES:
         return None
     scheme = choose_scheme(request, op)
     return None if len(scheme.boxes) > MAX_PARTS else layer_of(request, op, scheme)
 
 
+def is_whole(request: Request, scheme: Scheme) -> bool:
+    """Whether a window is finished in one go: a single part, rounding folded into the bias."""
+    rounding = request.plain.fields["requant"]["rounding"]
+    return len(scheme.boxes) == 1 and bool(rounding == "TQ_ROUND_FOLDED")
+
+
+def _tile_rows(request: Request, scheme: Scheme) -> tuple[int, int]:
+    """Output rows of a tile, and bytes of the sums of its pixels."""
+    height, width, channels = request.out.shape
+    if is_whole(request, scheme) and channels % scheme.block == 0:
+        return height, 0
+    row_bytes = 4 * scheme.block * width
+    rows = min(height, max(SUMS_BYTES // row_bytes, 1))
+    return rows, rows * row_bytes
+
+
 def layer_of(request: Request, op: Conv2D, scheme: Scheme) -> CLayer:
     """A layer's C form in the given scheme."""
-    height, width, _ = request.out.shape
-    tile_rows = min(height, SUMS_BYTES // (4 * scheme.block * width))
+    tile_rows, sums = _tile_rows(request, scheme)
     bits = ENCODINGS[op.quantized.encoding].bits
     kind = "" if scheme.centres is None else "lanes_"
+    end = kind + type_suffix(request.ins[0])
     words = 4 * max(box.taps for box in scheme.boxes)
     outputs = op.weights.shape[0]
     padded = -(-outputs // scheme.block) * scheme.block
@@ -203,7 +220,8 @@ def layer_of(request: Request, op: Conv2D, scheme: Scheme) -> CLayer:
         **image_fields(op.quantized),
         **_lanes_fields(scheme),
         "expand": f"tq_expand_m0_{kind}{bits}",
-        "dot": f"tq_dot_m0_{kind}{type_suffix(request.ins[0])}",
+        "dot": f"tq_dot_m0_{end}",
+        **({"whole": f"tq_whole_m0_{end}"} if is_whole(request, scheme) else {}),
         "requant": requant_fields(request, op, less, padded),
         **{name: request.plain.fields[name] for name in ("input", "output", "kernel")},
         "tile_rows": tile_rows,
@@ -212,7 +230,6 @@ def layer_of(request: Request, op: Conv2D, scheme: Scheme) -> CLayer:
         "block": scheme.block,
         "has_pairs": int(bits == 4),
     }
-    sums = 4 * scheme.block * tile_rows * width
     scratch = PAIRS_BYTES * (bits == 4) + 4 * words + sums
     return CLayer("conv2d_m0", fields, request.plain.detail, scratch=scratch)
 

@@ -41,6 +41,14 @@
 #define AT_X_SKIP 32    /* unsigned: to the next row's start, less the taps left out; signed: a row */
 #define AT_WORD_SKIP 36 /* bytes */
 #define FRAME 40
+/* Whole windows only: what follows in the run, as it is. */
+#define AT_OUTPUTS 40
+#define AT_OUTPUT_STEP 44
+#define AT_BASE 48
+#define AT_SHIFT 52
+#define AT_SPAN 56
+#define AT_LO 60
+#define WHOLE_FRAME 64
 
 .macro MULTIPLY_TAP
     ldm words!, {r4-r7}
@@ -146,7 +154,7 @@
 .endm
 
 /* The next window, or the end of the function. */
-.macro NEXT_WINDOW
+.macro NEXT_WINDOW frame
     ldr r3, [sp, #AT_PIXELS]
     subs r3, #1
     beq 6f
@@ -156,7 +164,7 @@
     adds r0, r0, r3
     str r0, [sp, #AT_X]
     b 1b
-6:  LEAVE FRAME
+6:  LEAVE \frame
 .endm
 
 .macro DOT name, is_signed
@@ -177,7 +185,7 @@
     mov r7, r11
     stm r0!, {r4-r7}
     str r0, [sp, #AT_SUMS]
-    NEXT_WINDOW
+    NEXT_WINDOW FRAME
     END \name
 .endm
 
@@ -214,12 +222,118 @@
     SPLIT r10
     SPLIT r11
     str r0, [sp, #AT_SUMS]
-    NEXT_WINDOW
+    NEXT_WINDOW FRAME
     END \name
 .endm
 
     DOT_LANES tq_dot_m0_lanes_u8, 0
     DOT_LANES tq_dot_m0_lanes_s8, 1
+
+/* ---- whole windows ---- */
+
+/* After PREPARE: r0 is behind what that has read. */
+.macro PREPARE_WHOLE
+    add r1, sp, #AT_OUTPUTS
+    ldm r0!, {r2-r7}
+    stm r1!, {r2-r7}
+.endm
+
+/* r0: shifts; r1: outputs; r5: lo; r6: span. */
+.macro LOAD_REQUANT
+    ldr r0, [sp, #AT_SHIFT]
+    ldr r1, [sp, #AT_OUTPUTS]
+    ldr r5, [sp, #AT_LO]
+    ldr r6, [sp, #AT_SPAN]
+.endm
+
+/* Requantizes r4 and stores it. Uses r3, r7. */
+.macro FINISH channel
+    ldrb r3, [r0, #(\channel)]
+    asrs r4, r3
+    asrs r7, r4, #31
+    ands r4, r7         /* at most 0: hi was subtracted */
+    adds r4, r4, r6
+    asrs r7, r4, #31
+    bics r4, r7         /* at least 0 */
+    adds r4, r4, r5
+    strb r4, [r1, #(\channel)]
+.endm
+
+.macro NEXT_WHOLE_WINDOW
+    ldr r3, [sp, #AT_OUTPUT_STEP]
+    adds r1, r1, r3
+    str r1, [sp, #AT_OUTPUTS]
+    NEXT_WINDOW WHOLE_FRAME
+.endm
+
+.macro WHOLE name, is_signed
+    FUNCTION \name
+    ENTER WHOLE_FRAME
+    PREPARE \is_signed
+    PREPARE_WHOLE
+1:  ldr r0, [sp, #AT_BASE]
+    ldm r0!, {r4-r7}
+    mov r8, r4
+    mov r9, r5
+    mov r10, r6
+    mov r11, r7
+    ROWS \is_signed
+    LOAD_REQUANT
+    mov r4, r8
+    FINISH 0
+    mov r4, r9
+    FINISH 1
+    mov r4, r10
+    FINISH 2
+    mov r4, r11
+    FINISH 3
+    NEXT_WHOLE_WINDOW
+    END \name
+.endm
+
+    WHOLE tq_whole_m0_u8, 0
+    WHOLE tq_whole_m0_s8, 1
+
+/* Both channels of a word of lanes; r2: base. */
+.macro FINISH_LANES lanes, channel
+    mov r4, \lanes
+    sxth r4, r4
+    ldr r7, [r2, #(4 * \channel)]
+    adds r4, r4, r7
+    FINISH \channel
+    mov r4, \lanes
+    sxth r7, r4
+    subs r4, r4, r7
+    asrs r4, r4, #16
+    ldr r7, [r2, #(4 * \channel + 4)]
+    adds r4, r4, r7
+    FINISH (\channel + 1)
+.endm
+
+.macro WHOLE_LANES name, is_signed
+    FUNCTION \name
+    ENTER WHOLE_FRAME
+    PREPARE \is_signed
+    PREPARE_WHOLE
+1:  ldr r0, [sp, #AT_START]
+    ldm r0!, {r4-r7}
+    mov r8, r4
+    mov r9, r5
+    mov r10, r6
+    mov r11, r7
+    ROWS \is_signed
+    LOAD_REQUANT
+    ldr r2, [sp, #AT_BASE]
+    FINISH_LANES r8, 0
+    FINISH_LANES r9, 2
+    FINISH_LANES r10, 4
+    FINISH_LANES r11, 6
+    NEXT_WHOLE_WINDOW
+    END \name
+.endm
+
+    WHOLE_LANES tq_whole_m0_lanes_u8, 0
+    WHOLE_LANES tq_whole_m0_lanes_s8, 1
 
 #undef x
 #undef words

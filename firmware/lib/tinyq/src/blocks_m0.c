@@ -147,6 +147,53 @@ void tq_dot_m0_lanes_s8(const tq_run_m0 *run) {
     dot_lanes(run, tq_sign_bit(1));
 }
 
+/* Requantizes the sums of a window. */
+ALWAYS_INLINE void finish(const tq_run_m0 *run, uint32_t pixel, uint32_t count,
+                          const uint32_t *sums) {
+    uint8_t *const outputs = run->outputs + pixel * run->output_step;
+    for (uint32_t i = 0; i < count; i++) {
+        const int32_t sum = (int32_t)(sums[i] + (uint32_t)run->base[i]);
+        outputs[i] =
+            (uint8_t)(run->lo + tq_clamp((sum >> run->shift[i]) + run->span, 0, run->span));
+    }
+}
+
+ALWAYS_INLINE void run_whole(const tq_run_m0 *run, int32_t sign) {
+    for (uint32_t pixel = 0; pixel < run->pixels; pixel++) {
+        uint32_t sums[4] = {0, 0, 0, 0};
+        dot_window(run, run->x + pixel * run->x_step, sign, sums);
+        finish(run, pixel, 4, sums);
+    }
+}
+
+ALWAYS_INLINE void run_whole_lanes(const tq_run_m0 *run, int32_t sign) {
+    tq_run_m0 one = *run;
+    one.pixels = 1;
+    for (uint32_t pixel = 0; pixel < run->pixels; pixel++) {
+        uint32_t sums[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        one.x = run->x + pixel * run->x_step;
+        one.sums = sums;
+        dot_lanes(&one, sign);
+        finish(run, pixel, 8, sums);
+    }
+}
+
+void tq_whole_m0_u8(const tq_run_m0 *run) {
+    run_whole(run, tq_sign_bit(0));
+}
+
+void tq_whole_m0_s8(const tq_run_m0 *run) {
+    run_whole(run, tq_sign_bit(1));
+}
+
+void tq_whole_m0_lanes_u8(const tq_run_m0 *run) {
+    run_whole_lanes(run, tq_sign_bit(0));
+}
+
+void tq_whole_m0_lanes_s8(const tq_run_m0 *run) {
+    run_whole_lanes(run, tq_sign_bit(1));
+}
+
 static uint8_t clamp_shifted(const tq_column_m0 *column, int32_t sum) {
     return (uint8_t)(column->lo + tq_clamp((sum >> column->shift) + column->span, 0, column->span));
 }

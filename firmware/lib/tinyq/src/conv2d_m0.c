@@ -13,10 +13,20 @@ typedef struct tile {
     const int8_t *table;
     uint32_t *words;
     uint32_t *sums;
-    uint32_t row;    /* first output row */
-    uint32_t rows;   /* output rows */
-    uint32_t pixels; /* rows * output.width */
+    uint32_t row;     /* first output row */
+    uint32_t rows;    /* output rows */
+    uint32_t pixels;  /* rows * output.width */
+    uint8_t *outputs; /* where the tile begins */
 } tile;
+
+/* A block of output channels. */
+typedef struct block {
+    const uint32_t *lanes; /* starts of the current part; NULL: plain */
+    uint32_t first;        /* output channel */
+    uint32_t count;        /* output channels that exist */
+    uint8_t shift[8];
+    int is_whole; /* windows are finished in one run */
+} block;
 
 /* Columns whose windows need no clipping: first..end-1. */
 typedef struct column_span {
@@ -60,36 +70,80 @@ static column_span find_inner(const tq_conv2d_m0 *layer, const tq_part_m0 *part)
 
 /* What a part leaves in the sums of windows that lie wholly in the padding: where its lanes start.
  */
-static void add_starts(const tq_run_m0 *run, uint32_t pixels) {
-    uint32_t *sums = run->sums;
-    for (; run->start != NULL && pixels > 0; pixels--) {
+static void add_starts(const uint32_t *start, uint32_t pixels, uint32_t *sums) {
+    for (; start != NULL && pixels > 0; pixels--) {
         for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t low = ((run->start[i] & 0xFFFFU) ^ 0x8000U) - 0x8000U;
+            const uint32_t low = ((start[i] & 0xFFFFU) ^ 0x8000U) - 0x8000U;
             *sums++ += low;
-            *sums++ += (uint32_t)((int32_t)(run->start[i] - low) >> 16);
+            *sums++ += (uint32_t)((int32_t)(start[i] - low) >> 16);
         }
     }
 }
 
-/* `pixels` windows from column x on of an output row; `run` holds what all of the row share. */
-static void run_columns(const tq_conv2d_m0 *layer, const tq_part_m0 *part, tq_run_m0 run,
-                        uint32_t x, uint32_t pixels) {
+/* Windows that lie wholly in the padding. */
+static void skip_windows(const tq_conv2d_m0 *layer, const tq_run_m0 *run, const block *b,
+                         uint32_t pixels) {
+    uint32_t sums[8];
+    uint8_t *outputs = run->outputs;
+    if (!b->is_whole) {
+        add_starts(run->start, pixels, run->sums);
+        return;
+    }
+    for (uint32_t i = 0; i < layer->block; i++) {
+        sums[i] = (uint32_t)run->base[i];
+    }
+    add_starts(run->start, 1, sums);
+    for (; pixels > 0; pixels--, outputs += run->output_step) {
+        tq_requantize_m0_row(&layer->requant, b->first, b->count, sums, outputs);
+    }
+}
+
+/* What the windows of one output row share, before columns are clipped. */
+typedef struct window_row {
+    const uint8_t *x; /* the part's first element in image column 0 */
+    const uint32_t *words;
+    uint32_t *sums;   /* of output column 0 */
+    uint8_t *outputs; /* likewise */
+} window_row;
+
+/* `pixels` windows from column x on of an output row. */
+static void run_columns(const tq_conv2d_m0 *layer, const tq_part_m0 *part, const block *b,
+                        const window_row *row, tq_run_m0 *run, uint32_t x, uint32_t pixels) {
     const uint32_t channels = layer->input.channels;
     const int32_t begin = (int32_t)(x * layer->kernel.col_stride + part->col) - layer->kernel.left;
     const tq_span cols = clip(begin, part->cols, layer->input.width);
-    const uint32_t absent = part->cols - cols.count;
-    run.sums += x * layer->block;
+    const uint32_t absent = (part->cols - cols.count) * part->channels;
+    run->sums = row->sums + x * layer->block;
+    run->outputs = row->outputs + x * run->output_step;
     if (cols.count == 0) {
-        add_starts(&run, pixels);
+        skip_windows(layer, run, b, pixels);
         return;
     }
-    run.x += cols.image * channels;
-    run.words += cols.kernel * part->channels * 4U;
-    run.pixels = pixels;
-    run.length -= absent * part->channels;
-    run.x_skip += absent * channels;
-    run.word_skip = absent * part->channels * 4U;
-    layer->dot(&run);
+    run->x = row->x + cols.image * channels;
+    run->words = row->words + cols.kernel * part->channels * 4U;
+    run->pixels = pixels;
+    run->length = cols.count * part->channels;
+    run->x_skip = layer->input.width * channels - run->length;
+    run->word_skip = absent * 4U;
+    if (b->is_whole) {
+        layer->whole(run);
+    } else {
+        layer->dot(run);
+    }
+}
+
+/* All windows of an output row. `pixels`: of those that need no clipping. */
+static void run_row(const tq_conv2d_m0 *layer, const tq_part_m0 *part, const block *b,
+                    const window_row *row, tq_run_m0 *run, column_span inner, uint32_t pixels) {
+    for (uint32_t x = 0; x < inner.first; x++) {
+        run_columns(layer, part, b, row, run, x, 1);
+    }
+    if (pixels > 0) {
+        run_columns(layer, part, b, row, run, inner.first, pixels);
+    }
+    for (uint32_t x = inner.end; x < layer->output.width; x++) {
+        run_columns(layer, part, b, row, run, x, 1);
+    }
 }
 
 /* Whether all windows of the image are whole and follow each other at one distance. */
@@ -102,45 +156,41 @@ static int is_one_run(const tq_conv2d_m0 *layer, const tq_part_m0 *part, column_
            (uint32_t)kernel->row_stride * layer->input.width == kernel->col_stride * width;
 }
 
-/* Adds a part's products to the sums of all pixels of a tile. start: of lanes. */
+/* Adds a part's products to the sums of all pixels of a tile, or finishes them. */
 static void run_part(const tq_conv2d_m0 *layer, const tq_part_m0 *part, const tile *t,
-                     const uint32_t *start) {
+                     const block *b) {
     const tq_kernel *const kernel = &layer->kernel;
     const uint32_t channels = layer->input.channels;
-    const uint32_t pitch = layer->input.width * channels;
     const uint32_t width = layer->output.width;
-    const uint32_t length = (uint32_t)part->cols * part->channels;
     const column_span inner = find_inner(layer, part);
     const int one_run = is_one_run(layer, part, inner);
     const uint32_t rows = one_run ? 1 : t->rows;
+    const uint32_t pixels = one_run ? t->pixels : inner.end - inner.first;
     tq_run_m0 run = {
-        .sums = t->sums,
-        .start = start,
+        .start = b->lanes,
         .x_step = kernel->col_stride * channels,
-        .length = length,
-        .x_skip = pitch - length,
+        .output_step = layer->output.channels,
+        .base = layer->requant.start + b->first,
+        .shift = b->shift,
+        .span = layer->requant.hi - layer->requant.lo,
+        .lo = layer->requant.lo,
     };
-    for (uint32_t y = 0; y < rows; y++, run.sums += width * layer->block) {
-        const int32_t begin =
-            (int32_t)((t->row + y) * kernel->row_stride + part->row) - kernel->top;
-        const tq_span span = clip(begin, part->rows, layer->input.height);
-        if (span.count == 0) {
-            add_starts(&run, width);
-            continue;
-        }
+    window_row row = {.sums = t->sums, .outputs = t->outputs + b->first};
+    for (uint32_t y = 0; y < rows; y++) {
+        const uint32_t top = (t->row + y) * kernel->row_stride + part->row;
+        const tq_span span = clip((int32_t)top - kernel->top, part->rows, layer->input.height);
+        row.x = t->input + span.image * layer->input.width * channels + part->channel;
+        row.words = t->words + span.kernel * part->cols * part->channels * 4U;
         run.rows = span.count;
-        run.x = t->input + span.image * pitch + part->channel;
-        run.words = t->words + span.kernel * length * 4U;
-        for (uint32_t x = 0; x < inner.first; x++) {
-            run_columns(layer, part, run, x, 1);
+        if (span.count > 0) {
+            run_row(layer, part, b, &row, &run, inner, pixels);
+        } else {
+            run.sums = row.sums;
+            run.outputs = row.outputs;
+            skip_windows(layer, &run, b, width);
         }
-        if (inner.end > inner.first) {
-            const uint32_t pixels = one_run ? t->pixels : inner.end - inner.first;
-            run_columns(layer, part, run, inner.first, pixels);
-        }
-        for (uint32_t x = inner.end; x < width; x++) {
-            run_columns(layer, part, run, x, 1);
-        }
+        row.sums += width * layer->block;
+        row.outputs += width * layer->output.channels;
     }
 }
 
@@ -155,44 +205,57 @@ static void start_sums(const int32_t *start, uint32_t block, uint32_t pixels, ui
     }
 }
 
-static void requantize(const tq_conv2d_m0 *layer, const tile *t, uint32_t first, uint32_t count,
-                       uint8_t *output) {
-    const uint32_t channels = layer->output.channels;
-    uint8_t *const outputs = output + t->row * layer->output.width * channels + first;
-    for (uint32_t i = 0; i < count; i++) {
-        tq_column_m0 column = tq_column_of(&layer->requant, first + i);
+static void requantize(const tq_conv2d_m0 *layer, const tile *t, const block *b) {
+    for (uint32_t i = 0; i < b->count; i++) {
+        tq_column_m0 column = tq_column_of(&layer->requant, b->first + i);
         column.sums = t->sums + i;
         column.sum_step = layer->block;
-        column.outputs = outputs + i;
-        column.output_step = channels;
+        column.outputs = t->outputs + b->first + i;
+        column.output_step = layer->output.channels;
         column.count = t->pixels;
         tq_run_column(&layer->requant, &column);
     }
 }
 
-static void run_tile(const tq_conv2d_m0 *layer, const tile *t, uint8_t *output) {
-    const uint32_t channels = layer->output.channels;
+static block block_at(const tq_conv2d_m0 *layer, uint32_t first, const uint32_t *lanes) {
+    const tq_requant_m0 *const requant = &layer->requant;
+    const uint32_t left = layer->output.channels - first;
+    block b = {.lanes = lanes, .first = first};
+    b.count = left < layer->block ? left : layer->block;
+    b.is_whole = layer->whole != NULL && b.count == layer->block;
+    for (uint32_t i = 0; i < b.count; i++) {
+        b.shift[i] = requant->shift[(first + i) * requant->shift_step];
+    }
+    return b;
+}
+
+static void run_tile(const tq_conv2d_m0 *layer, const tile *t) {
     const uint8_t *codes = layer->codes;
     const uint32_t *lanes = layer->lanes;
-    for (uint32_t first = 0; first < channels; first += layer->block) {
-        const uint32_t left = channels - first;
-        start_sums(layer->requant.start + first, layer->block, t->pixels, t->sums);
+    for (uint32_t first = 0; first < layer->output.channels; first += layer->block) {
+        block b = block_at(layer, first, lanes);
+        if (!b.is_whole) {
+            start_sums(layer->requant.start + first, layer->block, t->pixels, t->sums);
+        }
         for (uint32_t i = 0; i < layer->part_count; i++) {
             const tq_part_m0 part = part_at(layer, i);
             const uint32_t taps = (uint32_t)part.rows * part.cols * part.channels;
             layer->expand(codes, t->table, taps * 4U, t->words);
-            run_part(layer, &part, t, lanes);
+            run_part(layer, &part, t, &b);
             codes += part.bytes;
             lanes += lanes != NULL ? 4 : 0;
+            b.lanes = lanes;
         }
-        requantize(layer, t, first, left < layer->block ? left : layer->block, output);
+        if (!b.is_whole) {
+            requantize(layer, t, &b);
+        }
     }
 }
 
 void tq_run_conv2d_m0(const tq_conv2d_m0 *layer, const void *input, void *output, void *scratch) {
     const uint32_t height = layer->output.height;
     uint32_t *words = scratch;
-    tile t = {.input = input, .table = layer->table};
+    tile t = {.input = input, .table = layer->table, .outputs = output};
     if (layer->has_pairs) {
         tq_pairs_m0(layer->table, scratch);
         t.table = scratch;
@@ -204,6 +267,7 @@ void tq_run_conv2d_m0(const tq_conv2d_m0 *layer, const void *input, void *output
         const uint32_t left = height - t.row;
         t.rows = left < layer->tile_rows ? left : layer->tile_rows;
         t.pixels = t.rows * layer->output.width;
-        run_tile(layer, &t, output);
+        run_tile(layer, &t);
+        t.outputs += t.pixels * layer->output.channels;
     }
 }

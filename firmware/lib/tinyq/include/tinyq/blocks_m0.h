@@ -52,6 +52,13 @@ typedef struct tq_run_m0 {
     uint32_t length;       /* elements of a row, >= 1 */
     uint32_t x_skip;       /* elements from the end of a row to the start of the next */
     uint32_t word_skip;    /* words likewise */
+    /* Only where whole windows are finished: */
+    uint8_t *outputs;     /* of the first window: a block of channels */
+    uint32_t output_step; /* bytes from a window's outputs to the next's */
+    const int32_t *base;  /* [4], lanes: [8] what is added to the products */
+    const uint8_t *shift; /* [4], lanes: [8] as in tq_column_m0, as what follows */
+    int32_t span;
+    int32_t lo;
 } tq_run_m0;
 
 /* Adds the products of every window to its sums, modulo 2^32. u8, s8: the elements' type. */
@@ -60,6 +67,13 @@ void tq_dot_m0_u8(const tq_run_m0 *run);
 void tq_dot_m0_s8(const tq_run_m0 *run);
 void tq_dot_m0_lanes_u8(const tq_run_m0 *run);
 void tq_dot_m0_lanes_s8(const tq_run_m0 *run);
+
+/* Windows that one run completes: outputs = clamp((base + products) >> n), without sums in memory.
+ */
+void tq_whole_m0_u8(const tq_run_m0 *run);
+void tq_whole_m0_s8(const tq_run_m0 *run);
+void tq_whole_m0_lanes_u8(const tq_run_m0 *run);
+void tq_whole_m0_lanes_s8(const tq_run_m0 *run);
 
 /* How one channel's sums become outputs. The greatest output has already been subtracted: a sum is
  * acc - hi * 2^n + rounding constant. The assembly knows the offsets. */

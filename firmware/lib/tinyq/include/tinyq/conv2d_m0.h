@@ -32,6 +32,8 @@ typedef struct tq_conv2d_m0 {
     const int8_t *table;   /* images of codes of fewer than 8 bits */
     tq_expand_m0 expand;   /* tq_expand_m0_<bits> or tq_expand_m0_lanes_<bits> */
     tq_dot_m0 dot;         /* tq_dot_m0_<type> or tq_dot_m0_lanes_<type> */
+    tq_dot_m0 whole;       /* tq_whole_m0_<...> likewise where one part is the whole kernel and
+                            * rounding is folded; else NULL */
     tq_requant_m0 requant; /* starts: less what the lanes' starts add up to */
     const uint32_t *lanes; /* [block][part][4] starts of lanes; NULL: plain */
     const uint16_t *parts; /* [part_count][7]; each part's lanes are proved to end in 16 bits */
@@ -46,8 +48,9 @@ typedef struct tq_conv2d_m0 {
 } tq_conv2d_m0;
 
 /* input: [input], output: [output] elements of one byte; the two must not overlap. scratch:
- * TQ_PAIRS_M0_BYTES if has_pairs, word_count words, tile_rows * output.width * block words. The
- * exporter proves that no final sum, with rounding constant and less hi * 2^n, leaves 32 bits. */
+ * TQ_PAIRS_M0_BYTES if has_pairs, word_count words; unless `whole` finishes all blocks, tile_rows *
+ * output.width * block words. The exporter proves that no final sum, with rounding constant and
+ * less hi * 2^n, leaves 32 bits. */
 void tq_run_conv2d_m0(const tq_conv2d_m0 *layer, const void *input, void *output, void *scratch);
 
 #ifdef __cplusplus
