@@ -16,6 +16,7 @@ from kernels import (
     test_add_mve,
     test_average_pool2d_mve,
     test_conv2d_mve,
+    test_conv2d_mve_add,
     test_dense_mve,
     test_depthwise_conv2d_mve,
 )
@@ -116,3 +117,8 @@ def test_instructions_do_not_depend_on_the_data() -> None:
     image = EmulatedBackend(BACKEND).image(graph)
     request = RunRequest(image, pack_samples(graph, codes), 4, profile=True)
     assert len({p.instructions for p in emulator(BACKEND).run(request).profiles}) == 1
+
+
+def test_residual_layers() -> None:
+    skip_unless_available(BACKEND)
+    test_conv2d_mve_add.check(EmulatedBackend(BACKEND), 10)

@@ -21,6 +21,7 @@ from tinyq.kernels import (
     conv2d_lanes,
     conv2d_m0,
     conv2d_mve,
+    conv2d_mve_add,
     conv2d_nibbles,
     conv2d_pairs,
     conv2d_pot_code,
@@ -40,6 +41,7 @@ __all__ = ["KERNELS", "Request", "choose_kernel"]
 
 #: by stem, the best first
 KERNELS: Final[Mapping[str, Choice]] = {
+    "conv2d_mve_add": conv2d_mve_add.choose,
     "add_mve": add_mve.choose,
     "average_pool2d_mve": average_pool2d_mve.choose,
     "depthwise_m0": depthwise_m0.choose,

@@ -44,11 +44,16 @@ class Tile:
 
 def choose(request: Request) -> CLayer | None:
     """For cores with Helium: weights of 4 or 8 bits."""
+    return build(request, is_fixed=False)
+
+
+def build(request: Request, is_fixed: bool) -> CLayer | None:
+    """The kernel; ``is_fixed``: rows and columns may not change places."""
     op, form = request.node.op, weights_form(request)
     if not request.core.mve or not isinstance(op, Conv2D) or form is None:
         return None
     plain = window_of(op, request.ins[0].shape, request.out.shape)
-    window = min(plain, plain.transposed(), key=effort)
+    window = plain if is_fixed else min(plain, plain.transposed(), key=effort)
     if max(*window.x, *window.y) > MAX_UINT16:
         return None
     axes = (0, 2, 1, 3) if window is plain else (0, 1, 2, 3)

@@ -140,6 +140,7 @@ static void run_block(const plan *p, const tile *t, const tq_mve_block *block, u
     }
 }
 
+/* output: of the tile's first pixel. */
 static void run_tile(const plan *p, const tile *t, uint8_t *output) {
     const tq_conv2d_mve *const layer = p->layer;
     const uint32_t channels = layer->output.channels;
@@ -149,7 +150,6 @@ static void run_tile(const plan *p, const tile *t, uint8_t *output) {
         .shift = layer->requant.shift,
         .nudge = layer->requant.nudge,
     };
-    output += t->row * layer->out_row + t->col * layer->out_col;
     for (uint32_t first = 0; first < channels; first += TQ_MVE_CHANNELS) {
         block.codes = codes;
         block.count = smaller(TQ_MVE_CHANNELS, channels - first);
@@ -167,7 +167,8 @@ static void run_tile(const plan *p, const tile *t, uint8_t *output) {
     }
 }
 
-void tq_run_conv2d_mve(const tq_conv2d_mve *layer, const void *input, void *output, void *scratch) {
+void tq_mve_run_tiles(const tq_conv2d_mve *layer, const void *input, uint8_t *output,
+                      uint8_t *scratch, const tile_sink *sink) {
     const plan p = make_plan(layer, scratch);
     const tq_shape *const shape = &layer->output;
     tile t = {0, 0, 0, 0};
@@ -179,7 +180,15 @@ void tq_run_conv2d_mve(const tq_conv2d_mve *layer, const void *input, void *outp
             for (uint32_t i = 0; i < t.rows; i++, to += p.row_bytes) {
                 copy_row(&p, input, t.row + i, t.col, t.cols, to);
             }
-            run_tile(&p, &t, output);
+            const uint32_t offset = t.row * layer->out_row + t.col * layer->out_col;
+            run_tile(&p, &t, sink != NULL ? sink->first : output + offset);
+            if (sink != NULL) {
+                sink->finish(sink, offset, t.rows * t.cols * layer->out_col);
+            }
         }
     }
+}
+
+void tq_run_conv2d_mve(const tq_conv2d_mve *layer, const void *input, void *output, void *scratch) {
+    tq_mve_run_tiles(layer, input, output, scratch, NULL);
 }

@@ -21,4 +21,18 @@ void tq_mve_copy_columns(const columns *columns, uint8_t *to, const uint8_t *fro
 /* count: bytes, >= 1. */
 void tq_mve_fill(uint8_t *to, uint32_t value, uint32_t count);
 
+/* Where a tile's outputs go, and what is done with them. */
+typedef struct tile_sink {
+    uint8_t *first; /* outputs of every tile, as if they were the first ones */
+    void (*finish)(const struct tile_sink *sink, uint32_t offset, uint32_t count);
+    const tq_add_mve *add;
+    const uint8_t *other;
+    uint8_t *output;
+} tile_sink;
+
+/* A convolution tile by tile. sink: NULL, or what takes the bytes offset..offset+count-1 of the
+ * output, whose rows and columns are then as they are in memory. */
+void tq_mve_run_tiles(const tq_conv2d_mve *layer, const void *input, uint8_t *output,
+                      uint8_t *scratch, const tile_sink *sink);
+
 #endif

@@ -2,6 +2,7 @@
 #ifndef TINYQ_CONV2D_MVE_H
 #define TINYQ_CONV2D_MVE_H
 
+#include "add_mve.h"
 #include "geometry.h"
 #include "mve.h"
 
@@ -63,11 +64,12 @@ typedef struct tq_conv2d_mve {
     uint32_t in_col;  /* bytes from a column of the image to the next */
     uint32_t out_row; /* the same of the output */
     uint32_t out_col;
-    uint16_t tile_rows; /* output rows in scratch at a time; 1 unless tile_cols is the width */
-    uint16_t tile_cols; /* output columns in scratch at a time */
-    uint16_t col_step;  /* input columns from one in scratch to the next: 1, or kernel.col_stride
-                         * where kernel.width is 1 and no column is padding */
-    uint8_t flip;       /* 0x80: the input is uint8; 0: int8 */
+    uint16_t tile_rows;    /* output rows in scratch at a time; 1 unless tile_cols is the width */
+    uint16_t tile_cols;    /* output columns in scratch at a time */
+    uint16_t col_step;     /* input columns from one in scratch to the next: 1, or kernel.col_stride
+                            * where kernel.width is 1 and no column is padding */
+    uint8_t flip;          /* 0x80: the input is uint8; 0: int8 */
+    const tq_add_mve *add; /* read by tq_run_conv2d_mve_add alone */
 } tq_conv2d_mve;
 
 /* input: [input], output: [output] elements of one byte; the two must not overlap. scratch, in

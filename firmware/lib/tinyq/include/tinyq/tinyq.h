@@ -16,6 +16,7 @@
 #include "conv2d_lanes.h"
 #include "conv2d_m0.h"
 #include "conv2d_mve.h"
+#include "conv2d_mve_add.h"
 #include "conv2d_nibbles.h"
 #include "conv2d_pairs.h"
 #include "conv2d_pot_code.h"
