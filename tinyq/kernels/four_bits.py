@@ -136,7 +136,8 @@ def _sides(lane: Lane) -> tuple[tuple[Bounds, int], tuple[Bounds, int]]:
 
 
 def _unit_sums(steps: Bounds, unit: int) -> Bounds:
-    return steps.reshape(len(steps), -1, unit).sum(2)
+    sums: Bounds = steps.reshape(len(steps), -1, unit).sum(2)
+    return sums
 
 
 def pad_axis(values: npt.NDArray[Any], axis: int, multiple: int) -> npt.NDArray[Any]:
@@ -150,7 +151,8 @@ def pack_nibbles(codes: Bounds) -> npt.NDArray[np.uint32]:
     """Words of 8 codes (last axis), the first in the lowest bits; two's complement or not."""
     shifts = 4 * np.arange(8, dtype=np.uint64)
     nibbles = (codes & 15).astype(np.uint64)
-    return np.bitwise_or.reduce(nibbles << shifts, axis=-1).astype(np.uint32)
+    words: npt.NDArray[np.uint32] = (nibbles << shifts).sum(-1).astype(np.uint32)
+    return words
 
 
 def scratch_budget(request: Request) -> int:
