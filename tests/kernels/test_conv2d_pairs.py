@@ -167,7 +167,7 @@ def test_segments_that_fill_16_bits(dtype: str, check: Check) -> None:
 def test_one_beyond_a_segment_would_be_wrong(library: Path, tmp_path: Path) -> None:
     """Cut one element later, a lane overflows: the bound is tight."""
     xs = np.full((1, 1, 2, 320), -128)
-    case = dot_case(np.full((8, 320), 4), 0, "int8", xs)
+    case = dot_case(np.full((8, 320), 4), 128 * 320 * 4, "int8", xs)
     fields = dict(case.layer().fields)
     runs = fields["runs"].values.copy().reshape(-1, 2)
     assert list(runs[:, 0] & 0x7FFF) == [64] * 5

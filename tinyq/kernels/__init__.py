@@ -30,8 +30,10 @@ from tinyq.kernels import (
     dense_lut_dsp,
     dense_m0,
     dense_mve,
+    dense_words,
     depthwise_conv2d_dsp,
     depthwise_conv2d_mve,
+    depthwise_conv2d_planes,
     depthwise_m0,
 )
 from tinyq.kernels.request import Choice, Request
@@ -60,6 +62,8 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "dense_dsp": dense_dsp.choose,
     "dense_lut_dsp": dense_lut_dsp.choose,
     "depthwise_conv2d_dsp": depthwise_conv2d_dsp.choose,
+    "depthwise_conv2d_planes": depthwise_conv2d_planes.choose,
+    "dense_words": dense_words.choose,
 }
 
 

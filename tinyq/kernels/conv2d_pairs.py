@@ -36,7 +36,7 @@ from tinyq.tensors import Shape
 #: bytes of scratch memory; the second where a block's words leave too little room in the first
 BUDGETS: Final = (8192, 12288)
 #: pairs whose sums are kept at a time, at most
-MAX_PAIRS: Final = 24
+MAX_PAIRS: Final = 32
 #: a run's number of elements has 15 bits
 MAX_ELEMENTS: Final = FLUSH - 1
 

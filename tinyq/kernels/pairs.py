@@ -169,22 +169,22 @@ def _by_blocks(rows: npt.NDArray[Any], channels: int, fill: int = 0) -> npt.NDAr
     return padded.reshape(-1, channels, rows.shape[1]).transpose(0, 2, 1)
 
 
-def _bytes(weights: Weights, order: Ints) -> CStruct:
+def _bytes(weights: Weights, order: Ints, channels: int) -> CStruct:
     codes = weights.image().reshape(len(weights.codes), -1)[:, order]
-    values = _by_blocks(codes, WORDS).reshape(-1).view(np.uint8)
-    return {"codes": CTable("codes", values), "channel_bytes": WORDS * codes.shape[1]}
+    values = _by_blocks(codes, channels).reshape(-1).view(np.uint8)
+    return {"codes": CTable("codes", values), "channel_bytes": channels * codes.shape[1]}
 
 
-def _indices(weights: Weights, order: Ints) -> CStruct:
+def _indices(weights: Weights, order: Ints, channels: int) -> CStruct:
     codes = weights.codes.reshape(len(weights.codes), -1)[:, order].astype(np.uint8)
-    four = _by_blocks(codes, WORDS)
-    values = (four[:, :, 0::2] | four[:, :, 1::2] << 4).reshape(-1)
+    block = _by_blocks(codes, channels)
+    values = (block[:, :, 0::2] | block[:, :, 1::2] << 4).reshape(-1)
     levels = ENCODINGS[weights.encoding].levels
     table = np.array(weights.table if levels is None else levels, np.int8)
     return {
         "codes": CTable("codes", values),
         "table": CTable("table", table),
-        "channel_bytes": 2 * codes.shape[1],
+        "channel_bytes": channels // 2 * codes.shape[1],
     }
 
 
@@ -209,10 +209,12 @@ def words_fields(weights: Weights, blocks: Blocks, order: Ints) -> CStruct:
     """``weights`` and ``make_words`` of a descriptor."""
     encoding = ENCODINGS[weights.encoding]
     prefix = "tq_words" if blocks.kind == "sums" else "tq_lanes"
-    if (prefix, encoding.name) == ("tq_words", "int8"):
-        return {"weights": _bytes(weights, order), "make_words": "tq_words_bytes"}
-    if prefix == "tq_words" and encoding.bits == 4 and not encoding.is_uniform:
-        return {"weights": _indices(weights, order), "make_words": "tq_words_table"}
+    if encoding.name == "int8":
+        made = _bytes(weights, order, blocks.channels)
+        return {"weights": made, "make_words": f"{prefix}_bytes"}
+    if encoding.bits == 4 and not encoding.is_uniform:
+        made = _indices(weights, order, blocks.channels)
+        return {"weights": made, "make_words": f"{prefix}_table"}
     if (prefix, encoding.name) == ("tq_lanes", "int4"):
         return {"weights": _nibbles(weights, order), "make_words": "tq_lanes_nibbles"}
     return {"weights": _packed(weights, order), "make_words": f"{prefix}_{encoding.name}"}
@@ -220,7 +222,13 @@ def words_fields(weights: Weights, blocks: Blocks, order: Ints) -> CStruct:
 
 def words_cost(weights: Weights, blocks: Blocks) -> int:
     """Instructions of making the words of one element of a block."""
-    quick = {"tq_words_bytes": 9, "tq_words_table": 15, "tq_lanes_nibbles": 12}
+    quick = {
+        "tq_words_bytes": 11,
+        "tq_lanes_bytes": 17,
+        "tq_words_table": 15,
+        "tq_lanes_table": 30,
+        "tq_lanes_nibbles": 13,
+    }
     name = words_fields(weights, blocks, np.arange(weights.codes[0].size))["make_words"]
     return quick.get(name, 12 * blocks.channels)
 
@@ -272,7 +280,9 @@ def finish_form(requant: CStruct) -> str:
     """The end of ``tq_finish_<kind>_<form>``."""
     limits, folded = (requant["lo"], requant["hi"]), requant["rounding"] == "TQ_ROUND_FOLDED"
     if limits == (-128, 127):
-        return "s8" if folded else "tflite_s8"
+        if folded:
+            return "s8"
+        return "tflite_s8" if requant["shift"].values.min() >= 2 else "tflite"
     if limits == (0, 255) and folded:
         return "u8"
     return "folded" if folded else "tflite"

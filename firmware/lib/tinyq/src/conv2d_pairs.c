@@ -22,6 +22,7 @@ typedef struct run {
     uint32_t elements;  /* of a window */
     uint32_t row;       /* HALVES: bytes of a row in x */
     uint32_t half;      /* HALVES: pairs of an output row */
+    int points;         /* windows are single pixels, all of them, one after the other */
     uint32_t positions; /* tiles are counted in them: output rows or pairs */
 } run;
 
@@ -37,50 +38,59 @@ typedef struct source {
     uint32_t moves; /* 1: the image, 0: padding */
 } source;
 
-/* count elements of two sources, interleaved; whole words where channels are. */
-ALWAYS_INLINE int8_t *interleave(int8_t *to, source a, source b, uint32_t count, uint32_t flip,
-                                 int fours) {
-    const uint32_t even = 0x00FF00FFU;
-    const uint32_t flips = flip * 0x01010101U;
-    const uint32_t a_step = fours ? a.moves * 4 : a.moves;
-    const uint32_t b_step = fours ? b.moves * 4 : b.moves;
-
-    if (fours) {
-        for (; count > 0; count -= 4) {
-            const uint32_t first = tq_load32(a.from);
-            const uint32_t second = tq_load32(b.from);
-            const uint32_t low = ((first & even) | (second & even) << 8) ^ flips;
-            const uint32_t high = ((first >> 8 & even) | (second & ~even)) ^ flips;
-            memcpy(to, &low, 4);
-            memcpy(to + 4, &high, 4);
-            a.from += a_step;
-            b.from += b_step;
-            to += 8;
-        }
-        return to;
-    }
+/* count elements from the image, interleaved. */
+static int8_t *interleave_bytes(int8_t *to, const uint8_t *a, const uint8_t *b, uint32_t count,
+                                uint32_t flip) {
+    const uint32_t flips = flip * 0x0101U;
     for (; count > 0; count--) {
-        to[0] = (int8_t)(*a.from ^ flip);
-        to[1] = (int8_t)(*b.from ^ flip);
-        a.from += a_step;
-        b.from += b_step;
+        const uint16_t two = (uint16_t)((*a++ | (uint32_t)*b++ << 8) ^ flips);
+        memcpy(to, &two, sizeof two);
         to += 2;
     }
     return to;
 }
 
-static int8_t *interleave_bytes(int8_t *to, source a, source b, uint32_t count, uint32_t flip) {
-    return interleave(to, a, b, count, flip, 0);
+/* The same where one or both are padding. */
+static int8_t *interleave_padding(int8_t *to, source a, source b, uint32_t count, uint32_t flip) {
+    for (; count > 0; count--) {
+        to[0] = (int8_t)(*a.from ^ flip);
+        to[1] = (int8_t)(*b.from ^ flip);
+        a.from += a.moves;
+        b.from += b.moves;
+        to += 2;
+    }
+    return to;
 }
 
+/* Whole words of image or padding, elements 1 and 2 of every four swapped. */
 static int8_t *interleave_words(int8_t *to, source a, source b, uint32_t count, uint32_t flip) {
-    return interleave(to, a, b, count, flip, 1);
+    const uint32_t even = 0x00FF00FFU;
+    const uint32_t flips = flip * 0x01010101U;
+    const uint32_t a_step = 4 * a.moves;
+    const uint32_t b_step = 4 * b.moves;
+    for (; count > 0; count -= 4) {
+        const uint32_t first = tq_load32(a.from);
+        const uint32_t second = tq_load32(b.from);
+        const uint32_t low = ((first & even) | (second & even) << 8) ^ flips;
+        const uint32_t high = ((first >> 8 & even) | (second & ~even)) ^ flips;
+        memcpy(to, &low, sizeof low);
+        memcpy(to + 4, &high, sizeof high);
+        a.from += a_step;
+        b.from += b_step;
+        to += 8;
+    }
+    return to;
 }
 
 static int8_t *interleave_any(int8_t *to, source a, source b, uint32_t count, const run *r) {
     const uint32_t flip = r->layer->flip;
-    return r->layer->input.channels % 4 == 0 ? interleave_words(to, a, b, count, flip)
-                                             : interleave_bytes(to, a, b, count, flip);
+    if (r->layer->input.channels % 4 == 0) {
+        return interleave_words(to, a, b, count, flip);
+    }
+    if (a.moves == 0 || b.moves == 0) {
+        return interleave_padding(to, a, b, count, flip);
+    }
+    return interleave_bytes(to, a.from, b.from, count, flip);
 }
 
 /* Element `at` of row y of the image, or padding. */
@@ -99,7 +109,11 @@ static int8_t *interleave_columns(const run *r, int8_t *to, int32_t y, int32_t a
                                   int32_t b, uint32_t columns) {
     const int32_t width = r->layer->input.width;
     const uint32_t channels = r->layer->input.channels;
+    const int32_t last = width - (int32_t)columns; /* all inside from columns 0..last on */
 
+    if (a >= 0 && a <= last && b >= 0 && b <= last) {
+        return interleave_any(to, source_at(r, y, a), source_at(r, z, b), columns * channels, r);
+    }
     while (columns > 0) {
         const source first = source_at(r, y, a);
         const source second = source_at(r, z, b);
@@ -150,15 +164,83 @@ static corner corner_of(const run *r, uint32_t pixel) {
     return at;
 }
 
+/* Elements of one pixel of a pair; flip alone is padding. */
+static int8_t *scatter_padding(int8_t *to, uint32_t count, uint32_t flip) {
+    for (; count > 0; count--) {
+        *to = (int8_t)flip;
+        to += 2;
+    }
+    return to;
+}
+
+static int8_t *scatter_bytes(int8_t *to, const uint8_t *from, uint32_t count, uint32_t flip) {
+    for (; count >= 4; count -= 4) {
+        to[0] = (int8_t)(from[0] ^ flip);
+        to[2] = (int8_t)(from[1] ^ flip);
+        to[4] = (int8_t)(from[2] ^ flip);
+        to[6] = (int8_t)(from[3] ^ flip);
+        from += 4;
+        to += 8;
+    }
+    for (; count > 0; count--) {
+        *to = (int8_t)(*from++ ^ flip);
+        to += 2;
+    }
+    return to;
+}
+
+/* The window of one pixel of a pair, whose first element lies at `to`. */
+static void scatter_window(const run *r, int8_t *to, corner at) {
+    const tq_conv2d_pairs *const layer = r->layer;
+    const tq_shape *const in = &layer->input;
+    const uint32_t channels = in->channels;
+    const uint32_t flip = layer->flip;
+    const int32_t right = at.x + layer->kernel.width;
+    const int32_t begin = at.x < 0 ? 0 : at.x;
+    const int32_t end = right < in->width ? right : in->width;
+    const uint32_t inside = end > begin ? (uint32_t)(end - begin) * channels : 0;
+    const uint32_t before = inside > 0 ? (uint32_t)(begin - at.x) * channels : 0;
+    const uint32_t whole = layer->kernel.width * channels;
+
+    for (uint32_t row = 0; row < layer->kernel.height; row++) {
+        const int32_t y = at.y + (int32_t)row;
+        if (y < 0 || y >= in->height || inside == 0) {
+            to = scatter_padding(to, whole, flip);
+        } else {
+            const uint8_t *const from = r->input + (uint32_t)(y * in->width + begin) * channels;
+            to = scatter_padding(to, before, flip);
+            to = scatter_bytes(to, from, inside, flip);
+            to = scatter_padding(to, whole - before - inside, flip);
+        }
+    }
+}
+
 /* WINDOWS: pairs first..first+count-1. A last pixel without a second is paired with itself. */
 static void fill_windows(const run *r, uint32_t first, uint32_t count) {
     const tq_conv2d_pairs *const layer = r->layer;
     const uint32_t pixels = (uint32_t)layer->output.height * layer->output.width;
+    const int apart = layer->input.channels % 4 != 0 && layer->kernel.width > 1;
     int8_t *to = r->x;
 
+    if (r->points) {
+        const uint8_t *from = r->input + 2 * first * r->elements;
+        for (uint32_t pixel = 2 * first; pixel < 2 * (first + count); pixel += 2) {
+            const source a = {from, 1};
+            const source b = {pixel + 1 < pixels ? from + r->elements : from, 1};
+            to = interleave_any(to, a, b, r->elements, r);
+            from += 2 * r->elements;
+        }
+        return;
+    }
     for (uint32_t pixel = 2 * first; pixel < 2 * (first + count); pixel += 2) {
         const corner a = corner_of(r, pixel);
         const corner b = pixel + 1 < pixels ? corner_of(r, pixel + 1) : a;
+        if (apart) {
+            scatter_window(r, to, a);
+            scatter_window(r, to + 1, b);
+            to += 2 * r->elements;
+            continue;
+        }
         for (int32_t row = 0; row < layer->kernel.height; row++) {
             to = interleave_columns(r, to, a.y + row, a.x, b.y + row, b.x, layer->kernel.width);
         }
@@ -310,6 +392,8 @@ void tq_run_conv2d_pairs(const tq_conv2d_pairs *layer, const void *input, void *
     if (layer->layout == TQ_PAIRS_WINDOWS) {
         r.positions = (layer->output.height * width + 1) / 2;
     }
+    r.points = r.elements == channels && kernel->row_stride == 1 && kernel->col_stride == 1 &&
+               layer->output.height == layer->input.height && width == layer->input.width;
     r.row = 2 * ((r.half - 1) * kernel->col_stride + kernel->width) * channels;
     r.sums = (int32_t *)(r.words + TQ_PAIR_WORDS * r.elements);
     r.x = (int8_t *)(r.sums + layer->pairs * (layer->flushed ? 16U : 8U));

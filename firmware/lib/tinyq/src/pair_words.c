@@ -43,9 +43,12 @@ void tq_words_table(const tq_weights *weights, uint32_t first, uint32_t count, u
 void tq_lanes_nibbles(const tq_weights *weights, uint32_t first, uint32_t count, uint32_t elements,
                       uint32_t *words) {
     const uint8_t *codes = weights->codes + first / 8 * weights->channel_bytes;
-    const uint32_t lanes = 0x000F000FU;
+    uint32_t lanes = 0x000F000FU;
     const uint32_t offset = 0x00080008U;
     (void)count;
+#if defined(__GNUC__)
+    __asm__("" : "+r"(lanes)); /* in a register, an AND shifts its other operand for nothing */
+#endif
     for (; elements > 0; elements--) {
         const uint32_t eight = (uint32_t)codes[0] | (uint32_t)codes[1] << 8 |
                                (uint32_t)codes[2] << 16 | (uint32_t)codes[3] << 24;
@@ -53,6 +56,39 @@ void tq_lanes_nibbles(const tq_weights *weights, uint32_t first, uint32_t count,
         words[1] = (eight >> 4 & lanes) - offset;
         words[2] = (eight >> 8 & lanes) - offset;
         words[3] = (eight >> 12 & lanes) - offset;
+        codes += 4;
+        words += 4;
+    }
+}
+
+void tq_lanes_bytes(const tq_weights *weights, uint32_t first, uint32_t count, uint32_t elements,
+                    uint32_t *words) {
+    const uint8_t *codes = weights->codes + first / 8 * weights->channel_bytes;
+    (void)count;
+    for (; elements > 0; elements--) {
+        words[0] = sign_extended(codes[0]) + (sign_extended(codes[1]) << 16);
+        words[1] = sign_extended(codes[2]) + (sign_extended(codes[3]) << 16);
+        words[2] = sign_extended(codes[4]) + (sign_extended(codes[5]) << 16);
+        words[3] = sign_extended(codes[6]) + (sign_extended(codes[7]) << 16);
+        codes += 8;
+        words += 4;
+    }
+}
+
+static inline uint32_t lanes_of_indices(const int8_t *table, uint32_t two) {
+    return (uint32_t)table[two & 15U] + ((uint32_t)table[two >> 4] << 16);
+}
+
+void tq_lanes_table(const tq_weights *weights, uint32_t first, uint32_t count, uint32_t elements,
+                    uint32_t *words) {
+    const uint8_t *codes = weights->codes + first / 8 * weights->channel_bytes;
+    const int8_t *const table = weights->table;
+    (void)count;
+    for (; elements > 0; elements--) {
+        words[0] = lanes_of_indices(table, codes[0]);
+        words[1] = lanes_of_indices(table, codes[1]);
+        words[2] = lanes_of_indices(table, codes[2]);
+        words[3] = lanes_of_indices(table, codes[3]);
         codes += 4;
         words += 4;
     }

@@ -3,7 +3,7 @@
 #include <tinyq/dsp.h>
 #include <tinyq/pairs.h>
 
-#include "inline.h"
+#include "channel_forms.h"
 
 #if !defined(__ARM_ARCH_7M__)
 enum { ACCUMULATORS = 2 * TQ_PAIR_WORDS };
@@ -79,54 +79,17 @@ void tq_sum_pairs_flushed(const tq_pairs *pairs) {
 /* What a word of sums is. */
 typedef enum words_kind { SUMS, LANES, FLUSHED } words_kind;
 
-/* How an accumulator becomes an output. */
-typedef enum form { U8, S8, TFLITE_S8, FOLDED, TFLITE } form;
-
-/* Constants of one channel: out = clamp((acc + add + (acc < 0 ? less : 0)) >> n). */
-typedef struct channel {
-    uint32_t n;
-    int32_t add;
-    int32_t less;
-} channel;
-
-static inline channel channel_of(const tq_pair_outputs *to, uint32_t index) {
-    const uint32_t n = to->shift[index * to->shift_step];
-    /* n = 0: acc;  n = 1: acc + 1;  n >= 2: acc + 2^(n-1) + sgn(acc), where acc = 0 may count as
-     * positive. */
-    channel c = {n, 0, 0};
-    if (n > 0) {
-        c.add = (int32_t)(UINT32_C(1) << (n - 1)) + (n > 1);
-        c.less = n > 1 ? -2 : 0;
-    }
-    return c;
-}
-
-ALWAYS_INLINE uint8_t requantized(int32_t acc, channel c, form form, const tq_pair_outputs *to) {
-    if (form == TFLITE_S8 || form == TFLITE) {
-        acc = (acc + ((acc >> 31) & c.less) + c.add) >> c.n;
-    } else {
-        acc >>= c.n;
-    }
-    if (form == U8) {
-        return (uint8_t)TQ_USAT(acc, 8);
-    }
-    if (form == S8 || form == TFLITE_S8) {
-        return (uint8_t)TQ_SSAT(acc, 8);
-    }
-    return (uint8_t)tq_clamp(acc, to->lo, to->hi);
-}
-
 /* Sums of two channels. */
 typedef struct two {
     int32_t even;
     int32_t odd;
 } two;
 
-ALWAYS_INLINE two split(const int32_t *sums, words_kind kind) {
+ALWAYS_INLINE two split(const int32_t *sums, words_kind kind, form form) {
     two acc = {sums[0], sums[1]};
     if (kind == LANES) {
-        acc.even = tq_low((uint32_t)sums[0]);
-        acc.odd = (int32_t)((uint32_t)sums[0] - (uint32_t)acc.even) >> 16;
+        acc.even = even_lane((uint32_t)sums[0]);
+        acc.odd = odd_lane((uint32_t)sums[0], form);
     } else if (kind == FLUSHED) {
         acc.even = (int32_t)((uint32_t)sums[0] - ((uint32_t)sums[1] << 16));
     }
@@ -141,18 +104,20 @@ ALWAYS_INLINE void finish_two(const tq_pair_outputs *to, uint32_t index, words_k
     const uint32_t second = to->second;
     const uint32_t pair = kind == FLUSHED ? 16 : 8; /* numbers of a pair in sums */
     const uint32_t odd = index + 1 < to->channels ? 1 : 0;
-    const channel a = channel_of(to, index);
-    const channel b = channel_of(to, index + odd);
+    const uint8_t *const shift = to->shift + index * to->shift_step;
+    const channel a = make_channel(shift[0], to->lo, to->hi);
+    const channel next = make_channel(shift[odd * to->shift_step], to->lo, to->hi);
+    const channel b = kind == LANES ? odd_channel(next, form) : next;
     const int32_t *sums = to->sums + (kind == LANES ? index / 2 : index);
     uint8_t *out = to->outputs + index;
 
     for (uint32_t left = to->count; left > 0; left--) {
-        two acc = split(sums + pair / 2, kind);
-        out[second + odd] = requantized(acc.odd, b, form, to);
-        out[second] = requantized(acc.even, a, form, to);
-        acc = split(sums, kind);
-        out[odd] = requantized(acc.odd, b, form, to);
-        out[0] = requantized(acc.even, a, form, to);
+        two acc = split(sums + pair / 2, kind, form);
+        out[second + odd] = requantized(acc.odd, b, form);
+        out[second] = requantized(acc.even, a, form);
+        acc = split(sums, kind, form);
+        out[odd] = requantized(acc.odd, b, form);
+        out[0] = requantized(acc.even, a, form);
         sums += pair;
         out += step;
     }

@@ -46,9 +46,10 @@
 #define FLUSHED   (FRAME + 64)
 
 /* Elements of an unrolled round; a power of two. */
-#define ROUND 8
+#define ROUND 16
 
-/* One element: 12 instructions of 48 bytes, so that a run may enter a round anywhere. */
+/* One element: 12 instructions of four bytes, so that a run may enter a round anywhere. */
+#define ELEMENT_BYTES 48
 .macro element
     ldrsb.w XB, [X, #1]
     ldrsb.w XA, [X], #2
@@ -93,17 +94,17 @@
     strd    XB, W1, [sp, #RUN]
     /* The first round is a partial one: elements modulo ROUND, 0 for a whole one. */
     and     W0, W0, #(ROUND - 1)
-    tbb     [pc, W0]
-10: .byte   (20f - 10b) / 2, (27f - 10b) / 2, (26f - 10b) / 2, (25f - 10b) / 2
-    .byte   (24f - 10b) / 2, (23f - 10b) / 2, (22f - 10b) / 2, (21f - 10b) / 2
-20: element
-21: element
-22: element
-23: element
-24: element
-25: element
-26: element
-27: element
+    tbh     [pc, W0, lsl #1]
+10: .hword  (20f - 10b) / 2
+    .set    left, 1
+    .rept   ROUND - 1
+    .hword  (20f - 10b) / 2 + (ROUND - left) * ELEMENT_BYTES / 2
+    .set    left, left + 1
+    .endr
+20:
+    .rept   ROUND
+    element
+    .endr
     ldrd    XB, W1, [sp, #RUN]
     cmp     X, W1
     bne.w   20b

@@ -67,7 +67,8 @@ typedef struct tq_pair_outputs {
 
 /* Shifts, rounds, clamps and stores. tq_finish_<words>_<form>: words are sums (one channel each),
  * lanes (two channels) or flushed (two channels, {t, h}); the form is u8 (TQ_ROUND_FOLDED, clamped
- * to 0..255), s8 (TQ_ROUND_FOLDED, -128..127), tflite_s8 (TQ_ROUND_TFLITE, -128..127), folded or
+ * to 0..255), s8 (TQ_ROUND_FOLDED, -128..127), tflite_s8 (TQ_ROUND_TFLITE, shifts >= 2,
+ * -128..127), folded or
  * tflite (any lo..hi). */
 typedef void (*tq_finish_pairs)(const tq_pair_outputs *to);
 #define TQ_DECLARE_FINISH(words)                                                                   \
@@ -97,6 +98,13 @@ void tq_words_table(const tq_weights *weights, uint32_t first, uint32_t count, u
  * are the bytes of a block. */
 void tq_lanes_nibbles(const tq_weights *weights, uint32_t first, uint32_t count, uint32_t elements,
                       uint32_t *words);
+
+/* Of eight channels, int8 [element][8] and indices into a table [element][4]; a word is two lanes.
+ * channel_bytes are the bytes of a block. */
+void tq_lanes_bytes(const tq_weights *weights, uint32_t first, uint32_t count, uint32_t elements,
+                    uint32_t *words);
+void tq_lanes_table(const tq_weights *weights, uint32_t first, uint32_t count, uint32_t elements,
+                    uint32_t *words);
 
 /* Packed codes of any encoding, as the portable kernels read them: tq_words_<encoding> and
  * tq_lanes_<encoding>. */
