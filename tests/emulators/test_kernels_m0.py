@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from available import skip_unless_available
 from kernels.harness import Case
-from kernels.test_conv2d_m0 import full_lanes_case
+from kernels.test_conv2d_m0 import full_lanes_case, window
 from kernels.test_conv2d_m0 import random_case as random_conv2d
 from kernels.test_dense_m0 import random_case as random_dense
 from kernels.test_depthwise_m0 import full_case
@@ -40,11 +40,6 @@ def joined(cases: list[Case]) -> tuple[Graph, Codes]:
     return validate(Graph("layers", tensors, tuple(nodes), inputs, outputs)), codes
 
 
-def window(kernel: tuple[int, int], strides: tuple[int, int], padding: tuple) -> dict:
-    """Of a convolution."""
-    return {"kernel": kernel, "strides": strides, "padding": padding}
-
-
 def admitted(draw: Callable[[], Case]) -> Case:
     """The first of the layers drawn that has a kernel of this core (extreme shifts have none)."""
     drawn = (draw() for _ in range(100))
@@ -59,6 +54,7 @@ def convolutions(rng: np.random.Generator) -> list[Case]:
         ((6, 5, 3), 5, window((3, 3), (2, 2), (0, 1, 0, 1))),
         ((4, 5, 16), 9, window((3, 3), (1, 1), around)),
         ((1, 9, 2), 4, window((1, 5), (1, 2), (0, 0, 2, 1))),
+        ((9, 6, 1), 40, window((5, 2), (2, 2), (2, 2, 0, 1))),
         ((3, 2, 33), 1, window((2, 2), (1, 1), (3, 2, 2, 2))),
     ]
     return [

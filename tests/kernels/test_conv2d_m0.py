@@ -118,6 +118,37 @@ def test_tiles_and_runs(check: Check) -> None:
     check(cases)
 
 
+def test_gathered_windows(check: Check) -> None:
+    """Many short rows, signed activations: windows are gathered, padding included, in tiles."""
+    rng = np.random.default_rng(6)
+    forms = [
+        ((30, 9, 1), window((10, 4), (2, 2), (4, 5, 1, 1))),
+        ((21, 8, 5), window((1, 1), (1, 1), (0, 0, 0, 0))),
+        ((9, 7, 2), window((3, 3), (1, 3), (1, 4, 4, 0))),
+        ((90, 11, 1), window((6, 1), (1, 1), (0, 0, 0, 0))),
+    ]
+    cases = [
+        random_case(rng, encoding, shape, outputs, form, lanes)
+        for encoding in ("int8", "lut4", "int4", "int2")
+        for lanes in (False, True)
+        for shape, form in forms
+        for outputs in (60, 64)
+    ]
+    layers = [case.layer().fields for case in cases]
+    gathered = [fields for fields in layers if fields.get("gathered", 0)]
+    assert len(gathered) > 10
+    assert {fields["flip"] for fields in gathered} == {0, conv2d_m0.FLIP}
+    assert any(fields["tile_rows"] < fields["output"]["height"] for fields in gathered)
+    check(cases)
+
+
+def window(
+    kernel: tuple[int, int], strides: tuple[int, int], padding: tuple[int, int, int, int]
+) -> dict[str, object]:
+    """Of a convolution."""
+    return {"kernel": kernel, "strides": strides, "padding": padding}
+
+
 def full_lanes_case(encoding: str, dtype: str, activation: str, over: int = 0) -> SchemeCase:
     """A part whose sums span 16 bits to the last unit, and the inputs that reach both ends."""
     x = Tensor("x", (2, 2, 12), dtype, exponent=-3)

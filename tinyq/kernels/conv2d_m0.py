@@ -51,6 +51,13 @@ TAP_COST: Final = 10.3
 PLAIN_COST: Final = 40
 LANES_COST: Final = 75
 
+#: instructions of a row of a window, of gathering a tap
+ROW_COST: Final = 14
+GATHER_COST: Final = 14
+#: bytes of gathered windows
+GATHER_BYTES: Final = 3072
+FLIP: Final = 128
+
 PLAIN_BLOCK: Final = 4
 LANES_BLOCK: Final = 8
 
@@ -195,42 +202,78 @@ def is_whole(request: Request, scheme: Scheme) -> bool:
     return len(scheme.boxes) == 1 and bool(rounding == "TQ_ROUND_FOLDED")
 
 
-def _tile_rows(request: Request, scheme: Scheme) -> tuple[int, int]:
-    """Output rows of a tile, and bytes of the sums of its pixels."""
+def gathers(request: Request, op: Conv2D, scheme: Scheme) -> bool:
+    """Whether windows are gathered: for a kernel of many short rows, or of signed activations.
+
+    It saves the ends of rows, and an instruction per signed tap, for every block of channels.
+    """
+    outputs, height, *_ = op.weights.shape
+    taps = sum(box.taps for box in scheme.boxes)
+    fitting = len(scheme.boxes) == 1 and taps * request.out.shape[1] <= GATHER_BYTES
+    saved = (height - 1) * ROW_COST + taps * request.ins[0].signed
+    return fitting and -(-outputs // scheme.block) * saved > GATHER_COST * taps
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Scratch memory of a tile of output rows, in bytes.
+
+    Attributes:
+        rows: how many output rows.
+        sums: of its pixels; 0 where windows are finished in one go.
+        windows: gathered.
+    """
+
+    rows: int
+    sums: int
+    windows: int
+
+
+def _tile(request: Request, op: Conv2D, scheme: Scheme) -> Tile:
     height, width, channels = request.out.shape
-    if is_whole(request, scheme) and channels % scheme.block == 0:
-        return height, 0
-    row_bytes = 4 * scheme.block * width
-    rows = min(height, max(SUMS_BYTES // row_bytes, 1))
-    return rows, rows * row_bytes
+    has_sums = not is_whole(request, scheme) or channels % scheme.block != 0
+    sums = 4 * scheme.block * width * has_sums
+    windows = scheme.boxes[0].taps * width * gathers(request, op, scheme)
+    limits = [height]
+    limits += [max(SUMS_BYTES // sums, 1)] if sums else []
+    limits += [GATHER_BYTES // windows] if windows else []
+    # Tiles of one size, as far as possible.
+    rows = -(-height // -(-height // min(limits)))
+    return Tile(rows, rows * sums, rows * windows)
 
 
 def layer_of(request: Request, op: Conv2D, scheme: Scheme) -> CLayer:
     """A layer's C form in the given scheme."""
-    tile_rows, sums = _tile_rows(request, scheme)
+    tile = _tile(request, op, scheme)
     bits = ENCODINGS[op.quantized.encoding].bits
     kind = "" if scheme.centres is None else "lanes_"
-    end = kind + type_suffix(request.ins[0])
+    flip = FLIP if tile.windows and request.ins[0].signed else 0
+    end = kind + ("u8" if flip else type_suffix(request.ins[0]))
     words = 4 * max(box.taps for box in scheme.boxes)
     outputs = op.weights.shape[0]
     padded = -(-outputs // scheme.block) * scheme.block
-    less = np.zeros(outputs, np.int64) if scheme.centres is None else scheme.centres.sum(0)
+    lift = flip * op.quantized.image().astype(np.int64).reshape(outputs, -1).sum(1)
+    less = lift if scheme.centres is None else scheme.centres.sum(0)
+    offset = PAIRS_BYTES * (bits == 4) + 4 * words + tile.sums
     fields = {
         **_codes_fields(op, scheme, bits),
         **image_fields(op.quantized),
-        **_lanes_fields(scheme),
+        **_lanes_fields(scheme, lift),
         "expand": f"tq_expand_m0_{kind}{bits}",
         "dot": f"tq_dot_m0_{end}",
         **({"whole": f"tq_whole_m0_{end}"} if is_whole(request, scheme) else {}),
         "requant": requant_fields(request, op, less, padded),
         **{name: request.plain.fields[name] for name in ("input", "output", "kernel")},
-        "tile_rows": tile_rows,
+        "tile_rows": tile.rows,
         "word_count": words,
+        "windows_offset": offset,
+        "gathered": words // 4 if tile.windows else 0,
         "part_count": len(scheme.boxes),
         "block": scheme.block,
         "has_pairs": int(bits == 4),
+        "flip": flip,
     }
-    scratch = PAIRS_BYTES * (bits == 4) + 4 * words + sums
+    scratch = -(-(offset + tile.windows) // 4) * 4
     return CLayer("conv2d_m0", fields, request.plain.detail, scratch=scratch)
 
 
@@ -249,8 +292,8 @@ def _codes_fields(op: Conv2D, scheme: Scheme, bits: int) -> dict[str, CTable]:
     }
 
 
-def _lanes_fields(scheme: Scheme) -> dict[str, CTable]:
+def _lanes_fields(scheme: Scheme, lift: Int64Array) -> dict[str, CTable]:
     if scheme.centres is None:
         return {}
-    words = lane_words(scheme.centres, scheme.block, np.arange(scheme.block))
+    words = lane_words(scheme.centres - lift, scheme.block, np.arange(scheme.block))
     return {"lanes": CTable("lanes", words)}

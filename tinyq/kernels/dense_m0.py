@@ -34,7 +34,7 @@ from tinyq.kernels.blocks_m0 import (
 from tinyq.kernels.request import Request
 from tinyq.ops import Dense
 from tinyq.ops.base import product_range
-from tinyq.ops.clayer import CLayer, CTable
+from tinyq.ops.clayer import MAX_UINT16, CLayer, CTable
 
 #: TQ_DENSE_M0_CHUNK
 CHUNK: Final = 32
@@ -50,7 +50,7 @@ LANES_BLOCK: Final = 8
 def choose(request: Request) -> CLayer | None:
     """int8 and 4-bit codes; core m0."""
     op = request.node.op
-    if not isinstance(op, Dense) or not fits(request, op):
+    if not isinstance(op, Dense) or not fits(request, op) or op.weights.shape[1] > MAX_UINT16:
         return None
     image = op.quantized.image().astype(np.int64)
     bits = ENCODINGS[op.quantized.encoding].bits

@@ -2,7 +2,8 @@
 /*
  * tile of output rows -> block of output channels -> part of the kernel -> pixels: the weights of a
  * part are expanded once for all pixels of a tile, whose sums lie in the scratch memory. Windows
- * are read where they lie; at the image's borders they are clipped.
+ * are read where they lie; at the image's borders they are clipped. Narrow ones, whose rows are
+ * short and which many output channels read, are gathered for a tile.
  */
 #include <tinyq/conv2d_m0.h>
 
@@ -13,6 +14,7 @@ typedef struct tile {
     const int8_t *table;
     uint32_t *words;
     uint32_t *sums;
+    uint8_t *windows; /* [pixels][gathered] */
     uint32_t row;     /* first output row */
     uint32_t rows;    /* output rows */
     uint32_t pixels;  /* rows * output.width */
@@ -156,6 +158,63 @@ static int is_one_run(const tq_conv2d_m0 *layer, const tq_part_m0 *part, column_
            (uint32_t)kernel->row_stride * layer->input.width == kernel->col_stride * width;
 }
 
+/* Row `row` of the kernel at `count` elements from element `begin` on of an image's row, which may
+ * be negative; NULL: a row of padding. */
+static uint8_t *gather_row(const tq_conv2d_m0 *layer, const uint8_t *row, int32_t begin,
+                           uint32_t count, uint8_t *to) {
+    const uint32_t width = (uint32_t)layer->input.width * layer->input.channels;
+    for (int32_t i = begin; i < begin + (int32_t)count; i++) {
+        const int is_inside = row != NULL && (uint32_t)i < width;
+        *to++ = (uint8_t)((is_inside ? row[i] : 0U) ^ layer->flip);
+    }
+    return to;
+}
+
+/* The windows of all pixels of a tile, padding included. */
+static void gather_windows(const tq_conv2d_m0 *layer, const tile *t) {
+    const tq_kernel *const kernel = &layer->kernel;
+    const uint32_t channels = layer->input.channels;
+    const uint32_t pitch = layer->input.width * channels;
+    uint8_t *to = t->windows;
+    int32_t top = (int32_t)(t->row * kernel->row_stride) - kernel->top;
+    for (uint32_t y = 0; y < t->rows; y++, top += kernel->row_stride) {
+        int32_t left = -(int32_t)(kernel->left * channels);
+        for (uint32_t x = 0; x < layer->output.width; x++) {
+            for (int32_t i = top; i < top + kernel->height; i++) {
+                const uint8_t *const row =
+                    (uint32_t)i < layer->input.height ? t->input + (uint32_t)i * pitch : NULL;
+                to = gather_row(layer, row, left, kernel->width * channels, to);
+            }
+            left += (int32_t)(kernel->col_stride * channels);
+        }
+    }
+}
+
+/* All gathered windows of a tile. */
+static void run_gathered(const tq_conv2d_m0 *layer, const tile *t, const block *b) {
+    const tq_run_m0 run = {
+        .x = t->windows,
+        .words = t->words,
+        .sums = t->sums,
+        .start = b->lanes,
+        .pixels = t->pixels,
+        .x_step = layer->gathered,
+        .rows = 1,
+        .length = layer->gathered,
+        .outputs = t->outputs + b->first,
+        .output_step = layer->output.channels,
+        .base = layer->requant.start + b->first,
+        .shift = b->shift,
+        .span = layer->requant.hi - layer->requant.lo,
+        .lo = layer->requant.lo,
+    };
+    if (b->is_whole) {
+        layer->whole(&run);
+    } else {
+        layer->dot(&run);
+    }
+}
+
 /* Adds a part's products to the sums of all pixels of a tile, or finishes them. */
 static void run_part(const tq_conv2d_m0 *layer, const tq_part_m0 *part, const tile *t,
                      const block *b) {
@@ -232,6 +291,9 @@ static block block_at(const tq_conv2d_m0 *layer, uint32_t first, const uint32_t 
 static void run_tile(const tq_conv2d_m0 *layer, const tile *t) {
     const uint8_t *codes = layer->codes;
     const uint32_t *lanes = layer->lanes;
+    if (layer->gathered > 0) {
+        gather_windows(layer, t);
+    }
     for (uint32_t first = 0; first < layer->output.channels; first += layer->block) {
         block b = block_at(layer, first, lanes);
         if (!b.is_whole) {
@@ -241,7 +303,11 @@ static void run_tile(const tq_conv2d_m0 *layer, const tile *t) {
             const tq_part_m0 part = part_at(layer, i);
             const uint32_t taps = (uint32_t)part.rows * part.cols * part.channels;
             layer->expand(codes, t->table, taps * 4U, t->words);
-            run_part(layer, &part, t, &b);
+            if (layer->gathered > 0) {
+                run_gathered(layer, t, &b);
+            } else {
+                run_part(layer, &part, t, &b);
+            }
             codes += part.bytes;
             lanes += lanes != NULL ? 4 : 0;
             b.lanes = lanes;
@@ -263,6 +329,7 @@ void tq_run_conv2d_m0(const tq_conv2d_m0 *layer, const void *input, void *output
     }
     t.words = words;
     t.sums = words + layer->word_count;
+    t.windows = (uint8_t *)scratch + layer->windows_offset;
     for (; t.row < height; t.row += layer->tile_rows) {
         const uint32_t left = height - t.row;
         t.rows = left < layer->tile_rows ? left : layer->tile_rows;

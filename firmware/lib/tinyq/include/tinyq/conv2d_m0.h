@@ -40,17 +40,20 @@ typedef struct tq_conv2d_m0 {
     tq_shape input;
     tq_shape output;
     tq_kernel kernel;
-    uint16_t tile_rows;  /* output rows of a tile */
-    uint16_t word_count; /* greatest number of words of a part, a multiple of 4 */
-    uint8_t part_count;
-    uint8_t block;     /* output channels: 4, lanes: 8 */
-    uint8_t has_pairs; /* 1: 4-bit codes */
+    uint16_t tile_rows;      /* output rows of a tile */
+    uint16_t word_count;     /* greatest number of words of a part, a multiple of 4 */
+    uint16_t windows_offset; /* of the gathered windows in the scratch memory */
+    uint16_t gathered;       /* taps of the kernel, where windows are gathered; else 0 */
+    uint8_t part_count;      /* 1 where windows are gathered */
+    uint8_t block;           /* output channels: 4, lanes: 8 */
+    uint8_t has_pairs;       /* 1: 4-bit codes */
+    uint8_t flip;            /* windows are gathered and 128: from int8 elements, raised by 128 */
 } tq_conv2d_m0;
 
 /* input: [input], output: [output] elements of one byte; the two must not overlap. scratch:
  * TQ_PAIRS_M0_BYTES if has_pairs, word_count words; unless `whole` finishes all blocks, tile_rows *
- * output.width * block words. The exporter proves that no final sum, with rounding constant and
- * less hi * 2^n, leaves 32 bits. */
+ * output.width * block words; tile_rows * output.width * gathered bytes. The exporter proves that
+ * no final sum, with rounding constant and less hi * 2^n, leaves 32 bits. */
 void tq_run_conv2d_m0(const tq_conv2d_m0 *layer, const void *input, void *output, void *scratch);
 
 #ifdef __cplusplus
