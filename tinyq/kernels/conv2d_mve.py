@@ -28,10 +28,11 @@ from tinyq.ops.clayer import MAX_UINT16, CLayer, CStruct
 from tinyq.ops.windows import NO_PADDING
 from tinyq.tensors import Shape
 
-#: bytes of columns that a tile of more than one row or of less than the whole width may have;
-#: weights that are expanded tile by tile want larger ones
+#: bytes of columns that a tile of more than one row or of less than the whole width may have
 BUDGET: Final = 2048
+#: the same where weights are expanded for every tile and fewer pixels than these would share them
 EXPANDED_BUDGET: Final = 4096
+EXPANDED_PIXELS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def build(request: Request, is_fixed: bool) -> CLayer | None:
     axes = (0, 2, 1, 3) if window is plain else (0, 1, 2, 3)
     values = form.values.transpose(axes).reshape(len(form.values), -1)
     vectors = vectors_of(values.shape[1])
-    tile = tile_of(window, EXPANDED_BUDGET if form.is_packed else BUDGET)
+    tile = tile_of(window, BUDGET)
+    if form.is_packed and tile.rows * tile.cols < EXPANDED_PIXELS:
+        tile = tile_of(window, EXPANDED_BUDGET)
     fields = {
         "codes": block_codes(form, values),
         **form.table_field,
