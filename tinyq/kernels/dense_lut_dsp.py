@@ -16,7 +16,7 @@ from tinyq.encodings import ENCODINGS, Weights
 from tinyq.kernels.lanes_dsp import blocks, lane_pairs, padded
 from tinyq.kernels.request import Request
 from tinyq.ops import Dense
-from tinyq.ops.clayer import CLayer, CTable
+from tinyq.ops.clayer import CLayer, CTable, type_suffix
 
 CODES: Final = 16
 BLOCK: Final = 8
@@ -33,6 +33,7 @@ def choose(request: Request) -> CLayer | None:
         "codes": CTable("codes", pair_codes(op.quantized.codes)),
         "table": CTable("images", images(op.quantized)),
         "requant": request.plain.fields["requant"],
+        "add": f"tq_add_dense_lut_{type_suffix(request.ins[0])}",
         "inputs": request.ins[0].size,
         "outputs": request.out.size,
         "is_signed": int(request.ins[0].signed),

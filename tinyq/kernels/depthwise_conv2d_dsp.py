@@ -17,12 +17,16 @@ from tinyq.kernels.request import Request
 from tinyq.numerics import INT16_MAX, INT32_MAX, rounding_constant
 from tinyq.ops import DepthwiseConv2D
 from tinyq.ops.clayer import CLayer, kernel_fields, shape_fields
+from tinyq.tensors import Shape
 
 #: bytes and elements of a row of the planes (TQ_PLANE_ROW_BYTES)
 ROW_BYTES: Final = 256
 ROW: Final = ROW_BYTES // 2
-#: bytes of scratch memory for planes, where not even one band of one output row needs more
+#: bytes of scratch memory for planes, unless one output row needs more; in place as much as a
+#: second tensor would take, if that is more
 BUDGET: Final = 5120
+#: of that, for weights
+RESERVE: Final = 1024
 #: read behind the last plane
 SLACK: Final = 8
 #: the shift of all channels, where weights can be moved up to it (TQ_PLANE_SHIFT)
@@ -60,7 +64,7 @@ def choose(request: Request) -> CLayer | None:
     fields = {
         "weights": plain.fields["weights"],
         "requant": plain.fields["requant"],
-        "unpack": plain.fields["unpack"],
+        "unpack": "0" if op.quantized.encoding == "int8" else plain.fields["unpack"],
         "run": f"tq_run_plane_{specialised(op) or 'any'}",
         "input": shape_fields(request.ins[0].shape),
         "output": shape_fields(request.out.shape),
@@ -73,8 +77,13 @@ def choose(request: Request) -> CLayer | None:
         "folds": int(folds(request, op)),
     }
     scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width
-    in_place = (0,) if request.ins[0].shape == request.out.shape and op.strides == (1, 1) else ()
+    in_place = (0,) if runs_in_place(op, request.ins[0].shape, request.out.shape) else ()
     return CLayer("depthwise_conv2d_dsp", fields, plain.detail, scratch=scratch, in_place=in_place)
+
+
+def runs_in_place(op: DepthwiseConv2D, shape: Shape, out: Shape) -> bool:
+    """Every row is read before the output replaces it."""
+    return shape == out and op.strides == (1, 1)
 
 
 def specialised(op: DepthwiseConv2D) -> str:
@@ -83,7 +92,7 @@ def specialised(op: DepthwiseConv2D) -> str:
     return strides.get(op.strides, "") if op.kernel == (3, 3) else ""
 
 
-def lay_out(op: DepthwiseConv2D, shape: tuple[int, ...], out: tuple[int, ...]) -> Planes | None:
+def lay_out(op: DepthwiseConv2D, shape: Shape, out: Shape) -> Planes | None:
     """The planes; ``None`` where a row does not fit."""
     read = (out[1] - 1) * op.strides[1] + op.kernel[1]
     width = max(read, op.padding[2] + shape[1])
@@ -92,7 +101,8 @@ def lay_out(op: DepthwiseConv2D, shape: tuple[int, ...], out: tuple[int, ...]) -
         return None
     count = min(ROW // width, shape[2])
     stride, height = op.strides[0], op.kernel[0]
-    band = (BUDGET // ROW_BYTES - height) // stride + 1
+    budget = max(BUDGET, int(np.prod(out)) - RESERVE) if runs_in_place(op, shape, out) else BUDGET
+    band = (budget // ROW_BYTES - height) // stride + 1
     band = min(max(band, 1), out[0])
     return Planes(width, count, band, (band - 1) * stride + height)
 

@@ -1,71 +1,91 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <tinyq/dense_dsp.h>
 
+#include "dense_blocks.h"
 #include "lanes_dsp.h"
 
-/* Sums of four channels: of x times the lanes, and of x times what is left of them without the
- * highest one, two, three nibbles. */
-typedef struct quad {
-    uint32_t all;
-    uint32_t three;
-    uint32_t two;
-    uint32_t one;
-} quad;
+enum { BLOCK = 8 };
 
-TQ_INLINE quad add(quad sum, uint32_t x, uint32_t lanes) {
-    sum.all = tq_smlad(x, lanes, sum.all);
+/* x times a word of four channels: sums[0..3] of its lowest one, two, three, four nibbles. */
+TQ_INLINE void add_word(uint32_t x, uint32_t lanes, uint32_t *sums) {
+    sums[3] = tq_smlad(x, lanes, sums[3]);
     lanes &= ~UINT32_C(0xF000F000);
-    sum.three = tq_smlad(x, lanes, sum.three);
+    sums[2] = tq_smlad(x, lanes, sums[2]);
     lanes = tq_uxtb16(lanes);
-    sum.two = tq_smlad(x, lanes, sum.two);
+    sums[1] = tq_smlad(x, lanes, sums[1]);
     lanes &= ~UINT32_C(0x00F000F0);
-    sum.one = tq_smlad(x, lanes, sum.one);
-    return sum;
+    sums[0] = tq_smlad(x, lanes, sums[0]);
 }
 
-/* eight: 8 * total of x, the offset of the lower nibbles. */
-static void store(quad sum, uint32_t eight, int32_t *to) {
-    to[0] = (int32_t)(sum.one - eight);
-    to[1] = (int32_t)(sum.two - sum.one - (eight << 4)) >> 4;
-    to[2] = (int32_t)(sum.three - sum.two - (eight << 8)) >> 8;
-    to[3] = (int32_t)(sum.all - sum.three) >> 12;
-}
-
-/* Channels: a compile-time 4 or 8. */
-TQ_INLINE const uint32_t *sum_block(const uint32_t *weights, const tq_dense_x *input,
-                                    uint32_t channels, int32_t *sums, int is_signed) {
-    const uint8_t *x = input->bytes;
-    const uint32_t eight = 8U * (uint32_t)input->total;
-    quad a = {0, 0, 0, 0};
-    quad b = a;
-    for (uint32_t left = input->count; left > 0;) {
-        const uint32_t bytes = left >= 4 ? tq_load32(x) : load_last(x, left);
-        const uint32_t even = even_lanes(bytes, is_signed);
-        const uint32_t odd = odd_lanes(bytes, is_signed);
-        a = add(a, even, *weights++);
-        if (channels == 8) {
-            b = add(b, even, *weights++);
-        }
-        a = add(a, odd, *weights++);
-        if (channels == 8) {
-            b = add(b, odd, *weights++);
-        }
-        x += 4;
-        left -= left >= 4 ? 4 : left;
+/* Four inputs; channels: 4 or 8. */
+TQ_INLINE const uint32_t *add_group(const uint32_t *weights, uint32_t bytes, uint32_t channels,
+                                    uint32_t *sums, int is_signed) {
+    const uint32_t even = even_lanes(bytes, is_signed);
+    const uint32_t odd = odd_lanes(bytes, is_signed);
+    for (uint32_t i = 0; i < channels; i += 4) {
+        add_word(even, *weights++, sums + i);
     }
-    store(a, eight, sums);
-    if (channels == 8) {
-        store(b, eight, sums + 4);
+    for (uint32_t i = 0; i < channels; i += 4) {
+        add_word(odd, *weights++, sums + i);
+    }
+    return weights;
+}
+
+TQ_INLINE const uint32_t *add_groups(const uint32_t *weights, const uint8_t *x, uint32_t groups,
+                                     uint32_t channels, uint32_t *sums, int is_signed) {
+    for (; groups > 0; groups--, x += 4) {
+        weights = add_group(weights, tq_load32(x), channels, sums, is_signed);
+    }
+    return weights;
+}
+
+#if !TQ_DSP_ASSEMBLY
+const uint32_t *tq_add_dense_int4_s8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
+                                     uint32_t *sums) {
+    return add_groups(weights, x, groups, BLOCK, sums, 1);
+}
+
+const uint32_t *tq_add_dense_int4_u8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
+                                     uint32_t *sums) {
+    return add_groups(weights, x, groups, BLOCK, sums, 0);
+}
+#endif
+
+/* The sums of four channels; eight: 8 * total of x, the offset of the lower nibbles. */
+static void separate(const uint32_t *sums, uint32_t eight, int32_t *to) {
+    to[0] = (int32_t)(sums[0] - eight);
+    to[1] = (int32_t)(sums[1] - sums[0] - (eight << 4)) >> 4;
+    to[2] = (int32_t)(sums[2] - sums[1] - (eight << 8)) >> 8;
+    to[3] = (int32_t)(sums[3] - sums[2]) >> 12;
+}
+
+TQ_INLINE const uint32_t *sum(const uint32_t *weights, const tq_dense_x *x, uint32_t channels,
+                              int32_t *to, int is_signed) {
+    const uint32_t groups = x->count / 4;
+    const uint32_t rest = x->count % 4;
+    uint32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
+    if (channels < BLOCK) {
+        weights = add_groups(weights, x->bytes, groups, 4, sums, is_signed);
+    } else if (groups > 0) {
+        weights = is_signed ? tq_add_dense_int4_s8(weights, x->bytes, groups, sums)
+                            : tq_add_dense_int4_u8(weights, x->bytes, groups, sums);
+    }
+    if (rest > 0) {
+        const uint32_t bytes = load_last(x->bytes + 4 * groups, rest);
+        weights = add_group(weights, bytes, channels, sums, is_signed);
+    }
+    for (uint32_t i = 0; i < channels; i += 4) {
+        separate(sums + i, 8U * (uint32_t)x->total, to + i);
     }
     return weights;
 }
 
 const uint32_t *tq_sum_dense_int4_s8(const uint32_t *weights, const tq_dense_x *x,
                                      uint32_t channels, int32_t *sums) {
-    return channels == 8 ? sum_block(weights, x, 8, sums, 1) : sum_block(weights, x, 4, sums, 1);
+    return sum(weights, x, channels, sums, 1);
 }
 
 const uint32_t *tq_sum_dense_int4_u8(const uint32_t *weights, const tq_dense_x *x,
                                      uint32_t channels, int32_t *sums) {
-    return channels == 8 ? sum_block(weights, x, 8, sums, 0) : sum_block(weights, x, 4, sums, 0);
+    return sum(weights, x, channels, sums, 0);
 }

@@ -1,88 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <tinyq/dense_dsp.h>
 
+#include "dense_blocks.h"
 #include "lanes_dsp.h"
 
-enum { PAIRS = 4 };
+enum { BLOCK = 8 };
 
-/* Sums of two channels: of x times the lanes, and of x times their low bytes. */
-typedef struct pair {
-    uint32_t raw;
-    uint32_t low;
-} pair;
-
-TQ_INLINE pair add(pair sum, uint32_t x, uint32_t lanes) {
-    sum.raw = tq_smlad(x, lanes, sum.raw);
-    sum.low = tq_smlad(x, tq_sxtb16(lanes), sum.low);
-    return sum;
+/* x times a word of two channels: sums[0] of the low bytes, sums[1] of the lanes. */
+TQ_INLINE void add_word(uint32_t x, uint32_t lanes, uint32_t *sums) {
+    sums[1] = tq_smlad(x, lanes, sums[1]);
+    sums[0] = tq_smlad(x, tq_sxtb16(lanes), sums[0]);
 }
 
-static void store(pair sum, int32_t *to) {
-    to[0] = (int32_t)sum.low;
-    to[1] = (int32_t)(sum.raw - sum.low) >> 8;
-}
-
-/* Four inputs, eight channels. */
-#define ADD_BLOCK(bytes)                                                                           \
-    do {                                                                                           \
-        const uint32_t even = even_lanes(bytes, is_signed);                                        \
-        const uint32_t odd = odd_lanes(bytes, is_signed);                                          \
-        a = add(a, even, weights[0]);                                                              \
-        b = add(b, even, weights[1]);                                                              \
-        c = add(c, even, weights[2]);                                                              \
-        d = add(d, even, weights[3]);                                                              \
-        a = add(a, odd, weights[4]);                                                               \
-        b = add(b, odd, weights[5]);                                                               \
-        c = add(c, odd, weights[6]);                                                               \
-        d = add(d, odd, weights[7]);                                                               \
-        weights += 2 * PAIRS;                                                                      \
-    } while (0)
-
-TQ_INLINE const uint32_t *sum_block(const uint32_t *weights, const tq_dense_x *input, int32_t *sums,
-                                    int is_signed) {
-    const uint8_t *x = input->bytes;
-    const uint8_t *const end = x + input->count / 4 * 4;
-    pair a = {0, 0};
-    pair b = a;
-    pair c = a;
-    pair d = a;
-    for (; x != end; x += 4) {
-        const uint32_t bytes = tq_load32(x);
-        ADD_BLOCK(bytes);
+/* Four inputs; channels: 2 or 8. */
+TQ_INLINE const uint32_t *add_group(const uint32_t *weights, uint32_t bytes, uint32_t channels,
+                                    uint32_t *sums, int is_signed) {
+    const uint32_t even = even_lanes(bytes, is_signed);
+    const uint32_t odd = odd_lanes(bytes, is_signed);
+    for (uint32_t i = 0; i < channels; i += 2) {
+        add_word(even, *weights++, sums + i);
     }
-    if (input->count % 4 != 0) {
-        const uint32_t bytes = load_last(x, input->count % 4);
-        ADD_BLOCK(bytes);
+    for (uint32_t i = 0; i < channels; i += 2) {
+        add_word(odd, *weights++, sums + i);
     }
-    store(a, sums);
-    store(b, sums + 2);
-    store(c, sums + 4);
-    store(d, sums + 6);
     return weights;
 }
 
-TQ_INLINE const uint32_t *sum_pair(const uint32_t *weights, const tq_dense_x *input, int32_t *sums,
-                                   int is_signed) {
-    const uint8_t *x = input->bytes;
-    pair sum = {0, 0};
-    for (uint32_t left = input->count; left > 0;) {
-        const uint32_t bytes = left >= 4 ? tq_load32(x) : load_last(x, left);
-        sum = add(sum, even_lanes(bytes, is_signed), weights[0]);
-        sum = add(sum, odd_lanes(bytes, is_signed), weights[1]);
-        weights += 2;
-        x += 4;
-        left -= left >= 4 ? 4 : left;
+TQ_INLINE const uint32_t *add_groups(const uint32_t *weights, const uint8_t *x, uint32_t groups,
+                                     uint32_t channels, uint32_t *sums, int is_signed) {
+    for (; groups > 0; groups--, x += 4) {
+        weights = add_group(weights, tq_load32(x), channels, sums, is_signed);
     }
-    store(sum, sums);
+    return weights;
+}
+
+#if !TQ_DSP_ASSEMBLY
+const uint32_t *tq_add_dense_int8_s8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
+                                     uint32_t *sums) {
+    return add_groups(weights, x, groups, BLOCK, sums, 1);
+}
+
+const uint32_t *tq_add_dense_int8_u8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
+                                     uint32_t *sums) {
+    return add_groups(weights, x, groups, BLOCK, sums, 0);
+}
+#endif
+
+TQ_INLINE const uint32_t *sum(const uint32_t *weights, const tq_dense_x *x, uint32_t channels,
+                              int32_t *to, int is_signed) {
+    const uint32_t groups = x->count / 4;
+    const uint32_t rest = x->count % 4;
+    uint32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
+    if (channels < BLOCK) {
+        weights = add_groups(weights, x->bytes, groups, 2, sums, is_signed);
+    } else if (groups > 0) {
+        weights = is_signed ? tq_add_dense_int8_s8(weights, x->bytes, groups, sums)
+                            : tq_add_dense_int8_u8(weights, x->bytes, groups, sums);
+    }
+    if (rest > 0) {
+        const uint32_t bytes = load_last(x->bytes + 4 * groups, rest);
+        weights = add_group(weights, bytes, channels, sums, is_signed);
+    }
+    for (uint32_t i = 0; i < channels; i += 2) {
+        to[i] = (int32_t)sums[i];
+        to[i + 1] = (int32_t)(sums[i + 1] - sums[i]) >> 8;
+    }
     return weights;
 }
 
 const uint32_t *tq_sum_dense_int8_s8(const uint32_t *weights, const tq_dense_x *x,
                                      uint32_t channels, int32_t *sums) {
-    return channels == 2 ? sum_pair(weights, x, sums, 1) : sum_block(weights, x, sums, 1);
+    return sum(weights, x, channels, sums, 1);
 }
 
 const uint32_t *tq_sum_dense_int8_u8(const uint32_t *weights, const tq_dense_x *x,
                                      uint32_t channels, int32_t *sums) {
-    return channels == 2 ? sum_pair(weights, x, sums, 0) : sum_block(weights, x, sums, 0);
+    return sum(weights, x, channels, sums, 0);
 }

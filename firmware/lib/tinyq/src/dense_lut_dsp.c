@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <tinyq/dense_lut_dsp.h>
 
+#include "dense_blocks.h"
 #include "lanes_dsp.h"
 
 enum { CODES = 16, LANES = CODES * CODES + 1, BLOCK = 8 };
@@ -17,83 +18,62 @@ static void lay_out(const int8_t *table, int16_t *lanes) {
     *lanes = table[0];
 }
 
-/* sum + x * the weights of code byte `code`. */
-TQ_INLINE uint32_t add(uint32_t sum, uint32_t x, const int16_t *lanes, uint32_t code) {
-    return tq_smlad(x, tq_load32(lanes + code), sum);
+/* Four inputs; channels: 1 or 8. */
+TQ_INLINE const uint8_t *add_group(const uint8_t *codes, uint32_t bytes, const int16_t *lanes,
+                                   uint32_t channels, uint32_t *sums, int is_signed) {
+    const uint32_t even = even_lanes(bytes, is_signed);
+    const uint32_t odd = odd_lanes(bytes, is_signed);
+    for (uint32_t i = 0; i < channels; i++) {
+        sums[i] = tq_smlad(even, tq_load32(lanes + *codes++), sums[i]);
+    }
+    for (uint32_t i = 0; i < channels; i++) {
+        sums[i] = tq_smlad(odd, tq_load32(lanes + *codes++), sums[i]);
+    }
+    return codes;
 }
 
-/* Two inputs, eight channels. */
-#define ADD_BLOCK(x, codes)                                                                        \
-    do {                                                                                           \
-        s0 = add(s0, x, lanes, (codes)[0]);                                                        \
-        s1 = add(s1, x, lanes, (codes)[1]);                                                        \
-        s2 = add(s2, x, lanes, (codes)[2]);                                                        \
-        s3 = add(s3, x, lanes, (codes)[3]);                                                        \
-        s4 = add(s4, x, lanes, (codes)[4]);                                                        \
-        s5 = add(s5, x, lanes, (codes)[5]);                                                        \
-        s6 = add(s6, x, lanes, (codes)[6]);                                                        \
-        s7 = add(s7, x, lanes, (codes)[7]);                                                        \
-    } while (0)
-
-TQ_INLINE void sum_block(const int16_t *lanes, const uint8_t *codes, const uint8_t *x,
-                         uint32_t left, int32_t *sums, int is_signed) {
-    uint32_t s0 = 0;
-    uint32_t s1 = 0;
-    uint32_t s2 = 0;
-    uint32_t s3 = 0;
-    uint32_t s4 = 0;
-    uint32_t s5 = 0;
-    uint32_t s6 = 0;
-    uint32_t s7 = 0;
-    while (left > 0) {
-        const uint32_t bytes = left >= 4 ? tq_load32(x) : load_last(x, left);
-        const uint32_t even = even_lanes(bytes, is_signed);
-        const uint32_t odd = odd_lanes(bytes, is_signed);
-        ADD_BLOCK(even, codes);
-        ADD_BLOCK(odd, codes + BLOCK);
-        codes += 2 * BLOCK;
-        x += 4;
-        left -= left >= 4 ? 4 : left;
+TQ_INLINE const uint8_t *add_groups(const uint8_t *codes, const uint8_t *x, uint32_t groups,
+                                    const int16_t *lanes, uint32_t channels, uint32_t *sums,
+                                    int is_signed) {
+    for (; groups > 0; groups--, x += 4) {
+        codes = add_group(codes, tq_load32(x), lanes, channels, sums, is_signed);
     }
-    sums[0] = (int32_t)s0;
-    sums[1] = (int32_t)s1;
-    sums[2] = (int32_t)s2;
-    sums[3] = (int32_t)s3;
-    sums[4] = (int32_t)s4;
-    sums[5] = (int32_t)s5;
-    sums[6] = (int32_t)s6;
-    sums[7] = (int32_t)s7;
+    return codes;
 }
 
-TQ_INLINE void sum_one(const int16_t *lanes, const uint8_t *codes, const uint8_t *x, uint32_t left,
-                       int32_t *sums, int is_signed) {
-    uint32_t sum = 0;
-    while (left > 0) {
-        const uint32_t bytes = left >= 4 ? tq_load32(x) : load_last(x, left);
-        sum = add(sum, even_lanes(bytes, is_signed), lanes, *codes++);
-        sum = add(sum, odd_lanes(bytes, is_signed), lanes, *codes++);
-        x += 4;
-        left -= left >= 4 ? 4 : left;
-    }
-    sums[0] = (int32_t)sum;
+#if !TQ_DSP_ASSEMBLY
+const uint8_t *tq_add_dense_lut_s8(const uint8_t *codes, const uint8_t *x, uint32_t groups,
+                                   const int16_t *lanes, uint32_t *sums) {
+    return add_groups(codes, x, groups, lanes, BLOCK, sums, 1);
 }
 
-static void sum_channels(const int16_t *lanes, const uint8_t *codes, const tq_dense_lut_dsp *layer,
-                         const uint8_t *x, uint32_t channels, int32_t *sums) {
-    const uint32_t inputs = layer->inputs;
-    if (channels == BLOCK) {
-        if (layer->is_signed) {
-            sum_block(lanes, codes, x, inputs, sums, 1);
-        } else {
-            sum_block(lanes, codes, x, inputs, sums, 0);
-        }
-    } else {
-        sum_one(lanes, codes, x, inputs, sums, layer->is_signed);
+const uint8_t *tq_add_dense_lut_u8(const uint8_t *codes, const uint8_t *x, uint32_t groups,
+                                   const int16_t *lanes, uint32_t *sums) {
+    return add_groups(codes, x, groups, lanes, BLOCK, sums, 0);
+}
+#endif
+
+/* The sums of 1 or 8 channels. */
+static const uint8_t *sum(const tq_dense_lut_dsp *layer, const uint8_t *codes, const uint8_t *x,
+                          const int16_t *lanes, uint32_t channels, uint32_t *sums) {
+    const uint32_t groups = layer->inputs / 4;
+    const uint32_t rest = layer->inputs % 4;
+    for (uint32_t i = 0; i < channels; i++) {
+        sums[i] = 0;
     }
+    if (channels < BLOCK) {
+        codes = add_groups(codes, x, groups, lanes, 1, sums, layer->is_signed);
+    } else if (groups > 0) {
+        codes = layer->add(codes, x, groups, lanes, sums);
+    }
+    if (rest > 0) {
+        const uint32_t bytes = load_last(x + 4 * groups, rest);
+        codes = add_group(codes, bytes, lanes, channels, sums, layer->is_signed);
+    }
+    return codes;
 }
 
 void tq_run_dense_lut_dsp(const tq_dense_lut_dsp *layer, const void *input, void *output) {
-    const uint32_t channel_bytes = (layer->inputs + 3) / 4 * 2;
     const uint8_t *codes = layer->codes;
     uint8_t *const outputs = output;
     int16_t lanes[LANES];
@@ -102,9 +82,8 @@ void tq_run_dense_lut_dsp(const tq_dense_lut_dsp *layer, const void *input, void
     lay_out(layer->table, lanes);
     for (uint32_t first = 0; first < layer->outputs;) {
         const uint32_t channels = layer->outputs - first < BLOCK ? 1 : BLOCK;
-        sum_channels(lanes, codes, layer, input, channels, sums);
+        codes = sum(layer, codes, input, lanes, channels, (uint32_t *)sums);
         finish_sums(&layer->requant, first, channels, sums, outputs + first);
-        codes += channels * channel_bytes;
         first += channels;
     }
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <tinyq/depthwise_conv2d_dsp.h>
 
-#include <string.h>
+#include <stddef.h>
 
 #include "lanes_dsp.h"
+#include "spread_dsp.h"
 
 enum { ROW = TQ_PLANE_ROW_BYTES / sizeof(int16_t), ROW_WORDS = TQ_PLANE_ROW_BYTES / 4 };
 
@@ -46,8 +47,8 @@ static area divide(const tq_depthwise_conv2d_dsp *layer, void *scratch) {
 
 /* --- weights ------------------------------------------------------------------------------- */
 
-static uint32_t join(int32_t low, int32_t high) {
-    return ((uint32_t)low & 0xFFFFU) | (uint32_t)high << 16;
+static uint32_t shift_of(const tq_requant *requant, uint32_t channel) {
+    return requant->shift[channel * requant->shift_step];
 }
 
 /* Bits by which weights and bias of a channel with shift n are moved up. */
@@ -55,110 +56,114 @@ static uint32_t folded_bits(const tq_depthwise_conv2d_dsp *layer, uint32_t n) {
     return layer->folds && n < TQ_PLANE_SHIFT ? TQ_PLANE_SHIFT - n : 0;
 }
 
-/* The lanes of one row of the kernel; for three columns both alignments. */
-static uint32_t *put_row(uint32_t *to, const int8_t *images, uint32_t columns, int both,
-                         int32_t factor) {
-    if (both) {
-        *to++ = join(images[0] * factor, images[1] * factor);
-        *to++ = join(images[1] * factor, images[2] * factor);
-        return to;
-    }
-    for (; columns >= 2; columns -= 2, images += 2) {
-        *to++ = join(images[0] * factor, images[1] * factor);
-    }
-    if (columns > 0) {
-        *to++ = join(images[0] * factor, 0);
-    }
-    return to;
+static uint32_t join(int32_t low, int32_t high) {
+    return tq_pkhbt((uint32_t)low, (uint32_t)high);
 }
 
-static uint32_t shift_of(const tq_requant *requant, uint32_t channel) {
-    return requant->shift[channel * requant->shift_step];
+/* Three columns in both alignments; factor: a power of two. */
+static void put_threes(uint32_t *to, const int8_t *images, int32_t factor) {
+    for (uint32_t row = 0; row < 3; row++) {
+        const int32_t middle = images[1] * factor;
+        to[0] = join(images[0] * factor, middle);
+        to[1] = join(middle, images[2] * factor);
+        to += 2;
+        images += 3;
+    }
 }
 
-static void put_weights(const tq_depthwise_conv2d_dsp *layer, uint32_t channel, int8_t *images,
+/* Rows of any length, filled up to pairs. */
+static void put_pairs(uint32_t *to, const int8_t *images, const tq_kernel *kernel, int32_t factor) {
+    for (uint32_t rows = kernel->height; rows > 0; rows--) {
+        uint32_t columns = kernel->width;
+        for (; columns >= 2; columns -= 2, images += 2) {
+            *to++ = join(images[0] * factor, images[1] * factor);
+        }
+        if (columns > 0) {
+            *to++ = join(*images++ * factor, 0);
+        }
+    }
+}
+
+/* The lanes of a channel; buffer: room for its images. */
+static void put_weights(const tq_depthwise_conv2d_dsp *layer, uint32_t channel, int8_t *buffer,
                         uint32_t *to) {
-    const uint32_t columns = layer->kernel.width;
-    const uint32_t rows = layer->kernel.height;
+    const uint32_t taps = (uint32_t)layer->kernel.height * layer->kernel.width;
     const int32_t factor = (int32_t)1 << folded_bits(layer, shift_of(&layer->requant, channel));
-    const int both = layer->run != tq_run_plane_any;
-    layer->unpack(&layer->weights, channel, rows * columns, images, 1);
-    for (uint32_t row = 0; row < rows; row++) {
-        to = put_row(to, images, columns, both, factor);
-        images += columns;
+    const int8_t *images = (const int8_t *)layer->weights.codes + channel * taps;
+    if (layer->unpack != NULL) {
+        layer->unpack(&layer->weights, channel, taps, buffer, 1);
+        images = buffer;
+    }
+    if (layer->run != tq_run_plane_any) {
+        put_threes(to, images, factor);
+    } else {
+        put_pairs(to, images, &layer->kernel, factor);
     }
 }
 
 /* --- planes -------------------------------------------------------------------------------- */
 
-static void store32(int16_t *to, uint32_t lanes) {
-    memcpy(to, &lanes, sizeof lanes);
-}
-
-/* One row of one channel. */
-TQ_INLINE void spread_one(const uint8_t *x, uint32_t step, uint32_t width, int16_t *to,
-                          int is_signed) {
-    for (; width > 0; width--) {
-        *to++ = is_signed ? (int16_t)(int8_t)*x : (int16_t)*x;
-        x += step;
+/* One channel. */
+static void spread_one(const tq_spread *job, int is_signed) {
+    const int32_t sign = tq_sign_bit(is_signed);
+    const uint8_t *row = job->x;
+    int16_t *to_row = job->to;
+    for (uint32_t rows = job->rows; rows > 0; rows--) {
+        const uint8_t *x = row;
+        int16_t *to = to_row;
+        for (uint32_t width = job->width; width > 0; width--) {
+            *to++ = (int16_t)tq_read(*x, sign);
+            x += job->step;
+        }
+        row += job->row_bytes;
+        to_row += ROW;
     }
 }
 
-/* One row of four channels: two pixels make one word of each plane. */
-TQ_INLINE void spread_four(const uint8_t *x, uint32_t step, uint32_t width, int16_t *to,
-                           uint32_t plane, int is_signed) {
-    for (; width >= 2; width -= 2) {
-        const uint32_t first = tq_load32(x);
-        const uint32_t second = tq_load32(x + step);
-        const uint32_t low = tq_pkhbt(first, second);
-        const uint32_t high = tq_pkhtb(first, second);
-        store32(to, even_lanes(low, is_signed));
-        store32(to + plane, odd_lanes(low, is_signed));
-        store32(to + 2 * plane, even_lanes(high, is_signed));
-        store32(to + 3 * plane, odd_lanes(high, is_signed));
-        x += 2 * step;
-        to += 2;
-    }
-    if (width > 0) {
-        const uint32_t even = even_lanes(tq_load32(x), is_signed);
-        const uint32_t odd = odd_lanes(tq_load32(x), is_signed);
-        to[0] = (int16_t)tq_low(even);
-        to[plane] = (int16_t)tq_low(odd);
-        to[2 * plane] = (int16_t)tq_high(even);
-        to[3 * plane] = (int16_t)tq_high(odd);
-    }
-}
-
-TQ_INLINE void spread(const tq_depthwise_conv2d_dsp *layer, const uint8_t *x, uint32_t count,
-                      int16_t *to, int is_signed) {
-    const uint32_t step = layer->input.channels;
-    const uint32_t width = layer->input.width;
-    const uint32_t plane = layer->plane_width;
+/* Rows of the image for `count` channels. */
+static void spread(tq_spread job, uint32_t count, int is_signed) {
     for (; count >= 4; count -= 4) {
-        spread_four(x, step, width, to, plane, is_signed);
-        x += 4;
-        to += 4 * plane;
+        if (is_signed) {
+            tq_spread_four_s8(&job);
+        } else {
+            tq_spread_four_u8(&job);
+        }
+        job.x += 4;
+        job.to += 4 * job.plane_bytes / sizeof(int16_t);
     }
     for (; count > 0; count--) {
-        spread_one(x, step, width, to, is_signed);
-        x++;
-        to += plane;
+        spread_one(&job, is_signed);
+        job.x++;
+        job.to += job.plane_bytes / sizeof(int16_t);
     }
 }
 
-/* Rows of the planes for rows first.. of the image (negative or beyond: padding) of `count`
- * channels, x being the first one's first element. */
+static uint32_t between(int32_t value, uint32_t limit) {
+    return value < 0 ? 0 : (uint32_t)value < limit ? (uint32_t)value : limit;
+}
+
+/* `rows` rows of the planes for rows first... of the image (before or behind it: padding) of
+ * `count` channels, x being the first one's first element. */
 static void fill(const tq_depthwise_conv2d_dsp *layer, const uint8_t *x, uint32_t count,
                  int32_t first, uint32_t rows, int16_t *to) {
-    const int32_t row_bytes = layer->input.width * layer->input.channels;
-    for (int32_t y = first; rows > 0; rows--, y++, to += ROW) {
-        if (y < 0 || y >= layer->input.height) {
-            clear_words((uint32_t *)(void *)to, ROW_WORDS);
-        } else if (layer->is_signed) {
-            spread(layer, x + y * row_bytes, count, to + layer->kernel.left, 1);
-        } else {
-            spread(layer, x + y * row_bytes, count, to + layer->kernel.left, 0);
-        }
+    const uint32_t row_bytes = (uint32_t)layer->input.width * layer->input.channels;
+    const uint32_t begin = between(first, layer->input.height);
+    const uint32_t end = between(first + (int32_t)rows, layer->input.height);
+    const uint32_t above = between(-first, rows);
+    const uint32_t below = rows - above - (end - begin);
+    const tq_spread job = {
+        .x = x + begin * row_bytes,
+        .to = to + above * ROW + layer->kernel.left,
+        .step = layer->input.channels,
+        .plane_bytes = layer->plane_width * (uint32_t)sizeof(int16_t),
+        .width = layer->input.width,
+        .rows = end - begin,
+        .row_bytes = row_bytes,
+    };
+    clear_words((uint32_t *)(void *)to, above * ROW_WORDS);
+    clear_words((uint32_t *)(void *)(to + (rows - below) * ROW), below * ROW_WORDS);
+    if (job.rows > 0) {
+        spread(job, count, layer->is_signed);
     }
 }
 

@@ -20,7 +20,8 @@ typedef struct tq_average_pool2d {
     int16_t hi;        /* greatest output */
 } tq_average_pool2d;
 
-/* input: [input], output: [output] elements of one byte; the two must not overlap. */
+/* input: [input], output: [output] elements of one byte; the two must not overlap. Where the number
+ * of channels is a multiple of 4, the input lies at a multiple of 4. */
 void tq_run_average_pool2d(const tq_average_pool2d *layer, const void *input, void *output);
 
 #ifdef __cplusplus

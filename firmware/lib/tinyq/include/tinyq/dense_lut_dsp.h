@@ -8,6 +8,15 @@
 extern "C" {
 #endif
 
+/* Adds to sums[0..7] the products of 4 * groups inputs, groups >= 1, and eight channels; returns
+ * the codes behind those that it used. The weights of code byte b are the word at lanes + b. */
+typedef const uint8_t *(*tq_add_dense_lut)(const uint8_t *codes, const uint8_t *x, uint32_t groups,
+                                           const int16_t *lanes, uint32_t *sums);
+const uint8_t *tq_add_dense_lut_s8(const uint8_t *codes, const uint8_t *x, uint32_t groups,
+                                   const int16_t *lanes, uint32_t *sums);
+const uint8_t *tq_add_dense_lut_u8(const uint8_t *codes, const uint8_t *x, uint32_t groups,
+                                   const int16_t *lanes, uint32_t *sums);
+
 /* Fully connected layer whose weights have 16 different images, for cores with the DSP extension;
  * exact everywhere.
  *
@@ -25,6 +34,7 @@ typedef struct tq_dense_lut_dsp {
     const uint8_t *codes;
     const int8_t *table; /* [16] image of every code, -127..127 */
     tq_requant requant;
+    tq_add_dense_lut add; /* by type of the input */
     uint32_t inputs;
     uint32_t outputs;
     uint8_t is_signed; /* 1: the input is int8; 0: uint8 */

@@ -52,7 +52,7 @@ void tq_run_plane_any(const tq_plane_rows *rows);
 typedef struct tq_depthwise_conv2d_dsp {
     tq_weights weights; /* codes [channels][kernel.height][kernel.width] */
     tq_requant requant;
-    tq_unpack unpack; /* tq_unpack_<encoding> */
+    tq_unpack unpack; /* tq_unpack_<encoding>; 0: codes are images (int8) */
     tq_run_plane run; /* by kernel and strides */
     tq_shape input;
     tq_shape output; /* the same number of channels */

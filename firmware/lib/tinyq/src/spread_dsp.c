@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two pixels of four channels are two words, and make one word of each of the four planes. */
+#include "spread_dsp.h"
+
+#if !TQ_DSP_ASSEMBLY
+
+#include <tinyq/depthwise_conv2d_dsp.h>
+
+#include <string.h>
+
+#include "lanes_dsp.h"
+
+static void store32(uint8_t *to, uint32_t lanes) {
+    memcpy(to, &lanes, sizeof lanes);
+}
+
+static void store16(uint8_t *to, uint32_t lanes) {
+    const uint16_t low = (uint16_t)(lanes & 0xFFFFU);
+    memcpy(to, &low, sizeof low);
+}
+
+TQ_INLINE void spread_row(const tq_spread *job, const uint8_t *x, uint8_t *to, int is_signed) {
+    const uint32_t plane = job->plane_bytes;
+    uint32_t width = job->width;
+    for (; width >= 2; width -= 2) {
+        const uint32_t first = tq_load32(x);
+        const uint32_t second = tq_load32(x + job->step);
+        const uint32_t low = tq_pkhbt(first, second);
+        const uint32_t high = tq_pkhtb(first, second);
+        store32(to, even_lanes(low, is_signed));
+        store32(to + plane, odd_lanes(low, is_signed));
+        store32(to + 2 * plane, even_lanes(high, is_signed));
+        store32(to + 3 * plane, odd_lanes(high, is_signed));
+        x += 2 * job->step;
+        to += 4;
+    }
+    if (width > 0) {
+        const uint32_t even = even_lanes(tq_load32(x), is_signed);
+        const uint32_t odd = odd_lanes(tq_load32(x), is_signed);
+        store16(to, even);
+        store16(to + plane, odd);
+        store16(to + 2 * plane, even >> 16);
+        store16(to + 3 * plane, odd >> 16);
+    }
+}
+
+TQ_INLINE void spread_four(const tq_spread *job, int is_signed) {
+    const uint8_t *x = job->x;
+    uint8_t *to = (uint8_t *)job->to;
+    for (uint32_t rows = job->rows; rows > 0; rows--) {
+        spread_row(job, x, to, is_signed);
+        x += job->row_bytes;
+        to += TQ_PLANE_ROW_BYTES;
+    }
+}
+
+void tq_spread_four_s8(const tq_spread *job) {
+    spread_four(job, 1);
+}
+
+void tq_spread_four_u8(const tq_spread *job) {
+    spread_four(job, 0);
+}
+
+#endif
