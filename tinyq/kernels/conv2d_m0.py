@@ -46,20 +46,23 @@ MAX_TAPS: Final = WORDS_BYTES // TAP_BYTES
 MIN_PIXELS: Final = 2
 #: parts are counted in a byte
 MAX_PARTS: Final = 255
-#: instructions of a tap of four words, of a pixel in a part, of a pixel in a part of lanes
+#: output channels at a time
+PLAIN_BLOCK: Final = 4
+LANES_BLOCK: Final = 8
+#: instructions of a tap of four words
 TAP_COST: Final = 10.3
-PLAIN_COST: Final = 40
-LANES_COST: Final = 75
-
+#: of a part in a window, and of all windows of a row
+PART_COST: Final = {PLAIN_BLOCK: 40, LANES_BLOCK: 75}
+RUN_COST: Final = 300
+#: of a window's requantization: from registers, from sums in memory
+WHOLE_COST: Final = {PLAIN_BLOCK: 75, LANES_BLOCK: 140}
+SUMS_COST: Final = {PLAIN_BLOCK: 60, LANES_BLOCK: 110}
 #: instructions of a row of a window, of gathering a tap
 ROW_COST: Final = 14
 GATHER_COST: Final = 14
 #: bytes of gathered windows
 GATHER_BYTES: Final = 3072
 FLIP: Final = 128
-
-PLAIN_BLOCK: Final = 4
-LANES_BLOCK: Final = 8
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,14 @@ class Scheme:
     block: int
     centres: Int64Array | None
 
-    def cost(self, outputs: int) -> float:
-        """Instructions per output pixel, roughly."""
-        each = PLAIN_COST if self.centres is None else LANES_COST
-        taps = sum(box.taps for box in self.boxes)
-        return -(-outputs // self.block) * (TAP_COST * taps + each * len(self.boxes))
+    def cost(self, outputs: int, width: int) -> float:
+        """Instructions per output pixel, roughly, in rows of ``width`` pixels."""
+        taps, parts = sum(box.taps for box in self.boxes), len(self.boxes)
+        block = TAP_COST * taps + WHOLE_COST[self.block] + RUN_COST / width
+        if parts > 1:
+            part = PART_COST[self.block] + RUN_COST / width
+            block = TAP_COST * taps + SUMS_COST[self.block] + part * parts
+        return -(-outputs // self.block) * block
 
 
 def plain_scheme(op: Conv2D) -> Scheme:
@@ -179,8 +185,8 @@ def lanes_scheme(request: Request, op: Conv2D) -> Scheme:
 def choose_scheme(request: Request, op: Conv2D) -> Scheme:
     """The faster one."""
     plain, lanes = plain_scheme(op), lanes_scheme(request, op)
-    outputs = op.weights.shape[0]
-    use_lanes = len(lanes.boxes) <= MAX_PARTS and lanes.cost(outputs) < plain.cost(outputs)
+    size = op.weights.shape[0], request.out.shape[1]
+    use_lanes = len(lanes.boxes) <= MAX_PARTS and lanes.cost(*size) < plain.cost(*size)
     return lanes if use_lanes else plain
 
 
