@@ -17,7 +17,7 @@ from tinyq.archive import load_graph
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))
 
 accuracy = pytest.importorskip("accuracy", reason="the benchmarks are in the source tree only")
 # Imports below the line that puts the benchmarks on the path (hence E402).
