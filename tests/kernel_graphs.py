@@ -50,6 +50,11 @@ def residual(filters: int) -> Layer:
     return build
 
 
+def lone_addition(g: GraphBuilder, x: str) -> str:
+    """An addition that no convolution can take along."""
+    return g.add(x, g.apply(MaxPool2D((3, 3), (1, 1), (1, 1, 1, 1)), [x]), "relu")
+
+
 #: shape of the input, layer
 WEIGHTED: tuple[tuple[tuple[int, ...], Layer], ...] = (
     ((6, 5, 4), convolution(8, (3, 3))),
@@ -72,6 +77,7 @@ PLAIN: tuple[tuple[tuple[int, ...], Layer], ...] = (
     ((6, 6, 5), lambda g, x: g.apply(AveragePool2D((6, 6), (1, 1), (0, 0, 0, 0)), [x])),
     ((5, 6, 4), lambda g, x: g.apply(AveragePool2D((2, 3), (2, 1), (0, 1, 1, 0)), [x])),
     ((7, 6, 3), lambda g, x: g.apply(MaxPool2D((3, 3), (2, 2), (1, 0, 0, 1)), [x])),
+    ((5, 3, 7), lone_addition),
     ((10,), lambda g, x: g.apply(Softmax(), [x], dtype="uint8", bits=8, exponent=-8)),
 )
 
