@@ -9,7 +9,7 @@
  */
 
 #if !defined(__ARM_ARCH_7M__)
-void tq_sum_dense_bytes(const tq_dense_sums *dense) {
+void tq_sum_dense_bytes(const tq_word_sums *dense) {
     const int8_t *codes = dense->codes;
     for (uint32_t block = 0; block < dense->blocks; block++) {
         uint32_t *const sums = dense->sums + 8 * block;
@@ -22,7 +22,7 @@ void tq_sum_dense_bytes(const tq_dense_sums *dense) {
     }
 }
 
-void tq_sum_dense_table(const tq_dense_sums *dense) {
+void tq_sum_dense_table(const tq_word_sums *dense) {
     const uint8_t *codes = dense->codes;
     for (uint32_t block = 0; block < dense->blocks; block++) {
         uint32_t both[8];
@@ -59,7 +59,7 @@ static const uint8_t *sum_segment(const int32_t *x, uint32_t elements, const uin
     return codes;
 }
 
-void tq_sum_dense_nibbles(const tq_dense_sums *dense) {
+void tq_sum_dense_nibbles(const tq_word_sums *dense) {
     const uint8_t *codes = dense->codes;
     for (uint32_t block = 0; block < dense->blocks; block++) {
         const int32_t *x = dense->x;
@@ -182,7 +182,7 @@ void tq_run_dense_words(const tq_dense_words *layer, const void *input, void *ou
     int32_t *const x = scratch;
     uint32_t *const sums = (uint32_t *)x + 2 * pairs;
     uint32_t *const rest = sums + most * TQ_DENSE_BLOCK;
-    tq_dense_sums dense = {
+    tq_word_sums dense = {
         .x = x,
         .pairs = pairs,
         .codes = layer->codes,

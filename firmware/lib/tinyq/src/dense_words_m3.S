@@ -13,7 +13,7 @@
 #define X0    r2 /* the pair */
 #define X1    r3
 
-/* Offsets in tq_dense_sums. */
+/* Offsets in tq_word_sums. */
 #define DENSE_X        0
 #define DENSE_PAIRS    4
 #define DENSE_CODES    8

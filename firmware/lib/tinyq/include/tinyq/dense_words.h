@@ -26,7 +26,7 @@ extern "C" {
 #define TQ_DENSE_BLOCKS 16U
 
 /* Some blocks. */
-typedef struct tq_dense_sums {
+typedef struct tq_word_sums {
     const int32_t *x;         /* [pairs][2] activations */
     uint32_t pairs;           /* of elements, >= 1 */
     const void *codes;        /* of the first block; aligned to 4 for nibbles */
@@ -37,23 +37,23 @@ typedef struct tq_dense_sums {
     const uint16_t *segments; /* nibbles: pairs of elements of each */
     const uint16_t *segments_end;
     const uint32_t *offsets; /* nibbles: [segments][2], see tq_run_dense_words */
-} tq_dense_sums;
+} tq_word_sums;
 
-typedef void (*tq_sum_dense)(const tq_dense_sums *dense);
+typedef void (*tq_sum_dense)(const tq_word_sums *dense);
 
 /* codes: int8 [element][channel]. start: the bias. */
-void tq_sum_dense_bytes(const tq_dense_sums *dense);
+void tq_sum_dense_bytes(const tq_word_sums *dense);
 /* codes: [element][4], indices of two channels a byte, low nibble first. start: for channels 0, 2,
  * 4, 6 and their partners the bias of pairs, a + 256 b, then that of the firsts, a. */
-void tq_sum_dense_table(const tq_dense_sums *dense);
+void tq_sum_dense_table(const tq_word_sums *dense);
 /* codes: little-endian words [element]; channel 2i in bits 4i.., 2i + 1 in bits 16 + 4i.., plus 8.
  * start: for channels 2i and 2i + 1 {a + b * 2^16 - 2^15 * segments, b}. */
-void tq_sum_dense_nibbles(const tq_dense_sums *dense);
+void tq_sum_dense_nibbles(const tq_word_sums *dense);
 
 typedef struct tq_dense_words {
     const void *codes;
     const int8_t *table;   /* table: [16] images */
-    const uint32_t *start; /* [blocks][8] as tq_dense_sums.start */
+    const uint32_t *start; /* [blocks][8] as tq_word_sums.start */
     const uint16_t *segments;
     const uint8_t *shift; /* [outputs] or [1] */
     tq_sum_dense sum;
