@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel library, compiled once a session."""
+"""The kernel library, compiled once and kept in the build cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from kernels.harness import Check, build_library, check_cases
+from kernels.harness import Check, check_cases, compiler
+
+from tinyq.toolchain import build_host_library, library_part
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Object file of all kernels, built with the sanitizers."""
-    return build_library(tmp_path_factory.mktemp("library"))
+def library() -> Path:
+    """All kernels, built with the sanitizers."""
+    compiler()
+    return build_host_library([library_part()], sanitize=True)
 
 
 @pytest.fixture

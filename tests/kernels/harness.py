@@ -90,12 +90,6 @@ def build(sources: Sequence[Path], target: Path, *flags: str) -> Path:
     return target
 
 
-def build_library(folder: Path) -> Path:
-    """The kernel library as one object file."""
-    flags = ("-r", "-nostdlib")
-    return build(sorted((LIBRARY / "src").glob("*.c")), folder / "library.o", *flags)
-
-
 def build_shared(text: str, folder: Path, *names: str) -> ctypes.CDLL:
     """Functions of the C text ``text``, linked with the named sources of the library."""
     source, target = folder / "exports.c", folder / "exports.so"
