@@ -147,7 +147,7 @@ def _layer(
     constants: list[ConstantView] = []
     calls = []
     for number, call in enumerate(step.calls):
-        wanted = call.node if len(step.calls) == 1 else f"{call.node}_{number}"
+        wanted = call.node if len(step.calls) == 1 else f"{call.node}_call{number}"
         name = _descriptor(call.kernel, call.node, wanted, tables, descriptors, constants)
         inputs = [_place(program, step, address, places) for address in call.inputs]
         sources = _pointer_array(inputs) if call.kernel.gathers else ", ".join(inputs)
