@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tinyq.kernels.lanes_dsp import blocks, half_unpacked, nibble_chains
+from tinyq.kernels.lanes_dsp import blocks, byte_requant, half_unpacked, nibble_chains
 from tinyq.kernels.request import Request
 from tinyq.ops import Dense
 from tinyq.ops.clayer import MAX_UINT16, CLayer, CTable, type_suffix
@@ -34,10 +34,13 @@ def choose(request: Request) -> CLayer | None:
     layout = half_unpacked if encoding == "int8" else nibble_chains
     image = op.quantized.image()
     ordered = blocks(layout(image), BLOCK // CHANNELS[encoding])
+    requant, in_blocks = byte_requant(request, op)
+    suffix = f"dense_{encoding}_{type_suffix(request.ins[0])}"
     fields = {
         "weights": CTable("weights", np.concatenate(list(ordered))),
-        "requant": request.plain.fields["requant"],
-        "sum": f"tq_sum_dense_{encoding}_{type_suffix(request.ins[0])}",
+        "requant": requant,
+        "sum": f"tq_sum_{suffix}",
+        "run": f"tq_run_{suffix}" if in_blocks else "0",
         "inputs": request.ins[0].size,
         "outputs": request.out.size,
         "tail": CHANNELS[encoding],

@@ -12,14 +12,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tinyq.encodings import ENCODINGS, Weights
-from tinyq.kernels.lanes_dsp import blocks, lane_pairs, padded
+from tinyq.encodings import ENCODINGS
+from tinyq.kernels.lanes_dsp import blocks, byte_requant, lane_pairs, nibble_images, padded
 from tinyq.kernels.request import Request
 from tinyq.ops import Dense
 from tinyq.ops.clayer import CLayer, CTable, type_suffix
 
 CODES: Final = 16
 BLOCK: Final = 8
+#: inputs that are expanded on the stack, at most (TQ_DENSE_LUT_EXPANDED)
+EXPANDED: Final = 128
 
 
 def choose(request: Request) -> CLayer | None:
@@ -29,26 +31,19 @@ def choose(request: Request) -> CLayer | None:
         return None
     if ENCODINGS[op.quantized.encoding].bits != 4:
         return None
+    requant, in_blocks = byte_requant(request, op)
+    x = request.ins[0]
+    suffix = "lanes" if x.size <= EXPANDED else type_suffix(x)
     fields = {
         "codes": CTable("codes", pair_codes(op.quantized.codes)),
-        "table": CTable("images", images(op.quantized)),
-        "requant": request.plain.fields["requant"],
-        "add": f"tq_add_dense_lut_{type_suffix(request.ins[0])}",
-        "inputs": request.ins[0].size,
+        "table": CTable("images", nibble_images(op.quantized)),
+        "requant": requant,
+        "run": f"tq_run_dense_lut_{suffix}" if in_blocks else "0",
+        "inputs": x.size,
         "outputs": request.out.size,
-        "is_signed": int(request.ins[0].signed),
+        "is_signed": int(x.signed),
     }
     return CLayer("dense_lut_dsp", fields, request.plain.detail)
-
-
-def images(weights: Weights) -> npt.NDArray[np.int8]:
-    """The image of every code, ``[16]``; code -1 is entry 15."""
-    encoding = ENCODINGS[weights.encoding]
-    if weights.table is not None:
-        return weights.table
-    if encoding.levels is not None:
-        return np.array(encoding.levels, np.int8)
-    return np.array([*range(8), *range(-8, 0)], np.int8)
 
 
 def sequence() -> list[int]:

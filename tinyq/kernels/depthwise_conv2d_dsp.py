@@ -13,10 +13,12 @@ from typing import Final
 
 import numpy as np
 
+from tinyq.encodings import ENCODINGS, Weights
+from tinyq.kernels.lanes_dsp import nibble_images
 from tinyq.kernels.request import Request
 from tinyq.numerics import INT16_MAX, INT32_MAX, rounding_constant
 from tinyq.ops import DepthwiseConv2D
-from tinyq.ops.clayer import CLayer, kernel_fields, shape_fields
+from tinyq.ops.clayer import CLayer, CStruct, CTable, kernel_fields, shape_fields
 from tinyq.tensors import Shape
 
 #: bytes and elements of a row of the planes (TQ_PLANE_ROW_BYTES)
@@ -60,11 +62,11 @@ def choose(request: Request) -> CLayer | None:
         return None
     plain, (height, width) = request.plain, op.kernel
     per_row = 2 if specialised(op) else (width + 1) // 2
-    words = per_row * height
+    words, bits = per_row * height, ENCODINGS[op.quantized.encoding].bits
     fields = {
-        "weights": plain.fields["weights"],
+        "weights": plain.fields["weights"] | images_of_nibbles(op.quantized),
         "requant": plain.fields["requant"],
-        "unpack": "0" if op.quantized.encoding == "int8" else plain.fields["unpack"],
+        "unpack": "0" if bits in (4, 8) else plain.fields["unpack"],
         "run": f"tq_run_plane_{specialised(op) or 'any'}",
         "input": shape_fields(request.ins[0].shape),
         "output": shape_fields(request.out.shape),
@@ -73,12 +75,20 @@ def choose(request: Request) -> CLayer | None:
         "planes": planes.count,
         "band": planes.band,
         "weight_words": words,
+        "bits": bits,
         "is_signed": int(request.ins[0].signed),
         "folds": int(folds(request, op)),
     }
-    scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width
+    scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width + 1
     in_place = (0,) if runs_in_place(op, request.ins[0].shape, request.out.shape) else ()
     return CLayer("depthwise_conv2d_dsp", fields, plain.detail, scratch=scratch, in_place=in_place)
+
+
+def images_of_nibbles(weights: Weights) -> CStruct:
+    """The table of a 4-bit encoding that has none of its own."""
+    if ENCODINGS[weights.encoding].bits != 4 or weights.table is not None:
+        return {}
+    return {"table": CTable("images", nibble_images(weights))}
 
 
 def runs_in_place(op: DepthwiseConv2D, shape: Shape, out: Shape) -> bool:

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyq.encodings import ENCODINGS, Weights
+from tinyq.kernels.request import Request
 from tinyq.numerics import IntArray
+from tinyq.ops import LinearOp
+from tinyq.ops.clayer import CStruct, CTable
 
 Lanes = npt.NDArray[np.int64]
 
@@ -62,3 +66,30 @@ def blocks(rows: npt.NDArray[Any], size: int) -> Iterator[npt.NDArray[Any]]:
     for first in range(0, whole, size):
         yield rows[first : first + size].transpose(1, 2, 0).reshape(-1)
     yield from (row.reshape(-1) for row in rows[whole:])
+
+
+def byte_requant(request: Request, op: LinearOp) -> tuple[CStruct, bool]:
+    """The requantization with a shift for every channel, and whether blocks of eight can do it.
+
+    They can with whole groups of four inputs and outputs that are full bytes: 0..255 with a folded
+    rounding constant, or -128..127 in TFLite's rounding with shifts from 2 on.
+    """
+    plain = request.plain.fields["requant"]
+    shifts = op.shifts(request.ins, request.out)
+    full = {("TQ_ROUND_FOLDED", 0, 255), ("TQ_ROUND_TFLITE", -128, 127)}
+    linear = plain["rounding"] == "TQ_ROUND_TFLITE"
+    can = (plain["rounding"], plain["lo"], plain["hi"]) in full
+    can = can and not (linear and shifts.min() < 2) and request.ins[0].size % 4 == 0
+    if not can or request.out.size < 8:
+        return plain, False
+    return {**plain, "shift": CTable("shift", shifts.astype(np.uint8)), "shift_step": 1}, True
+
+
+def nibble_images(weights: Weights) -> npt.NDArray[np.int8]:
+    """The image of every code of a 4-bit encoding, int8 ``[16]``; code -1 is entry 15."""
+    encoding = ENCODINGS[weights.encoding]
+    if weights.table is not None:
+        return weights.table
+    if encoding.levels is not None:
+        return np.array(encoding.levels, np.int8)
+    return np.array([*range(8), *range(-8, 0)], np.int8)

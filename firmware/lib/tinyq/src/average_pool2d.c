@@ -76,6 +76,10 @@ static void average_four(const tq_average_pool2d *layer, const window *w, uint8_
 
 static void average_window(const tq_average_pool2d *layer, window w, uint8_t *out) {
     const uint32_t channels = layer->input.channels;
+    if (w.cols * channels == w.row_step) { /* whole rows are one long row */
+        w.cols *= w.rows;
+        w.rows = 1;
+    }
     if (channels % 4 == 0 && w.rows * w.cols <= LANE_ELEMENTS) {
         for (uint32_t c = 0; c < channels; c += 4, w.corner += 4) {
             average_four(layer, &w, out + c);

@@ -1,26 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Private to src/: inner loops of fully connected layers, in C or, for cores with the DSP
- * extension, in assembly (dense_dsp_m4.S). Each adds the products of `groups` times four inputs,
- * groups >= 1, to the sums of eight channels and returns what follows the weights that it used.
- */
+/* Private to src/: what fully connected layers for the DSP extension share. */
 #ifndef TINYQ_DENSE_BLOCKS_H
 #define TINYQ_DENSE_BLOCKS_H
 
-#include <stdint.h>
+#include <tinyq/dense_dsp.h>
 
 #include "dsp_assembly.h"
+#include "lanes_dsp.h"
 
-/* sums: of channel pairs, of low bytes and of whole lanes in turn. */
-const uint32_t *tq_add_dense_int8_s8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
-                                     uint32_t *sums);
-const uint32_t *tq_add_dense_int8_u8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
-                                     uint32_t *sums);
+enum { BLOCK = 8 };
 
-/* sums: of both words of four channels, of one, two, three, four nibbles. */
-const uint32_t *tq_add_dense_int4_s8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
-                                     uint32_t *sums);
-const uint32_t *tq_add_dense_int4_u8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
-                                     uint32_t *sums);
+/* The outputs of a block: clamped to bytes, shifted as `linear` says. */
+TQ_INLINE void finish_block(tq_dense_dsp_blocks *job, const int32_t *sums) {
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        const int32_t acc = sums[i] + *job->bias++;
+        const uint32_t n = *job->shift++;
+        if (job->linear) {
+            *job->outputs++ = (uint8_t)TQ_SSAT(tq_round_shift_tflite(acc, n), 8);
+        } else {
+            *job->outputs++ = (uint8_t)TQ_USAT(acc >> n, 8);
+        }
+    }
+    job->blocks--;
+}
+
+/* Whole blocks of a layer without inputs left over. */
+TQ_INLINE tq_dense_dsp_blocks blocks_of(const tq_requant *requant, const void *weights,
+                                        const void *input, uint32_t inputs, uint32_t outputs,
+                                        void *output) {
+    return (tq_dense_dsp_blocks){
+        .weights = weights,
+        .x = input,
+        .groups = inputs / 4,
+        .bias = requant->bias,
+        .shift = requant->shift,
+        .outputs = output,
+        .blocks = outputs / BLOCK,
+        .linear = requant->rounding == TQ_ROUND_TFLITE,
+    };
+}
 
 #endif

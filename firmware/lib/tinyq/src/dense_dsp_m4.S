@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sums of eight channels of a fully connected layer for cores with the DSP extension: the assembly
+ * Blocks of eight channels of a fully connected layer for cores with the DSP extension: the assembly
  * twins of the functions in dense_blocks.h, one for each layout of weights and type of input. The
- * eight sums stay in registers; a word of the input is loaded once for each of its pairs of lanes.
+ * eight sums stay in registers from their start to the output bytes.
  *
  * Groups of four inputs go in rounds of several; the first round enters the unrolled code where as
  * many groups follow as are left over.
@@ -10,6 +10,21 @@
 #include "dsp_assembly.h"
 
 #if TQ_DSP_ASSEMBLY
+
+/* Fields of tq_dense_dsp_blocks. */
+#define BLOCKS_WEIGHTS 0
+#define BLOCKS_X       4
+#define BLOCKS_GROUPS  8
+#define BLOCKS_BIAS    12 /* followed by shift and outputs */
+#define BLOCKS_LEFT    24
+#define BLOCKS_LINEAR  28
+#define BLOCKS_EIGHT   32
+#define BLOCKS_LANES   36
+
+/* The frame. */
+#define JOB   0  /* tq_dense_dsp_blocks */
+#define END   4  /* of the inputs */
+#define FRAME 12 /* with nine saved registers a multiple of 8 */
 
 /* Registers. */
 #define W      r0  /* weights */
@@ -19,6 +34,9 @@
 #define LANES  r3  /* two inputs */
 #define u      r12 /* weights */
 #define v      lr
+#define BIAS   r1 /* at the end of a block */
+#define SHIFT  r2
+#define OUT    r3
 #define s0     r4  /* sums */
 #define s1     r5
 #define s2     r6
@@ -31,14 +49,20 @@
     .syntax unified
     .thumb
 
-/* Lanes (0, 2), then (1, 3) of the next four inputs. */
+/* Lanes (0, 2), then (1, 3) of the next four inputs; `ready`: the inputs are lanes already. */
 .macro EVEN_LANES extend
+  .ifc \extend, ready
+    ldr     LANES, [X], #4
+  .else
     ldr.w   LANES, [X]
     \extend LANES, LANES
+  .endif
 .endm
 .macro ODD_LANES extend
     ldr.w   LANES, [X], #4
+  .ifnc \extend, ready
     \extend LANES, LANES, ror #8
+  .endif
 .endm
 
 /* A word of two int8 channels: sum of the low bytes, sum of the whole lanes. */
@@ -100,17 +124,145 @@
     LANES_\layout
 .endm
 
-/* const uint32_t *name(weights, x, groups, sums): adds the products of `groups` >= 1 times four
- * inputs to eight sums; returns the weights that follow. */
-.macro WORDS name, layout, extend
+/* From what was summed to the sums of eight channels. */
+.macro SEPARATE_TWO low, raw
+    sub     \raw, \raw, \low
+    asr     \raw, \raw, #8
+.endm
+.macro SEPARATE_INT8
+    SEPARATE_TWO s0, s1
+    SEPARATE_TWO s2, s3
+    SEPARATE_TWO s4, s5
+    SEPARATE_TWO s6, s7
+.endm
+
+/* u: eight times the total of the inputs, the offset of the three lower nibbles. */
+.macro SEPARATE_FOUR one, two, three, all
+    sub     \all, \all, \three
+    sub     \three, \three, \two
+    sub     \two, \two, \one
+    sub     \one, \one, u
+    sub     \two, \two, u, lsl #4
+    sub     \three, \three, u, lsl #8
+    asr     \two, \two, #4
+    asr     \three, \three, #8
+    asr     \all, \all, #12
+.endm
+.macro SEPARATE_INT4
+    ldr     u, [sp, #JOB]
+    ldr     u, [u, #BLOCKS_EIGHT]
+    SEPARATE_FOUR s0, s1, s2, s3
+    SEPARATE_FOUR s4, s5, s6, s7
+.endm
+
+.macro CLEAR_SUMS
+    mov     s0, #0
+    mov     s1, #0
+    mov     s2, #0
+    mov     s3, #0
+    mov     s4, #0
+    mov     s5, #0
+    mov     s6, #0
+    mov     s7, #0
+.endm
+
+/* One output: bias, shift, clamp to a byte. */
+.macro FINISH_RELU sum
+    ldr     u, [BIAS], #4
+    ldrb    v, [SHIFT], #1
+    add     \sum, \sum, u
+    asr     \sum, \sum, v
+    usat    \sum, #8, \sum
+    strb    \sum, [OUT], #1
+.endm
+
+/* The same with TQ_ROUND_TFLITE, shifts >= 2: sum + its sign + half. */
+.macro FINISH_LINEAR sum
+    ldr     u, [BIAS], #4
+    ldrb    v, [SHIFT], #1
+    add     \sum, \sum, u
+    rsb     u, \sum, #0
+    add     \sum, \sum, \sum, asr #31
+    add     \sum, \sum, u, lsr #31
+    mov     u, #1
+    lsl     u, u, v
+    add     \sum, \sum, u, lsr #1
+    asr     \sum, \sum, v
+    ssat    \sum, #8, \sum
+    strb    \sum, [OUT], #1
+.endm
+
+.macro FINISH_EIGHT how
+    FINISH_\how s0
+    FINISH_\how s1
+    FINISH_\how s2
+    FINISH_\how s3
+    FINISH_\how s4
+    FINISH_\how s5
+    FINISH_\how s6
+    FINISH_\how s7
+.endm
+
+/* The end of every block: outputs from sums, then on to the next block, whose code u holds. */
+    .section .text.tq_dense_finish, "ax", %progbits
+    .balign 4
+    .type   tq_dense_finish, %function
+    .thumb_func
+tq_dense_finish:
+    str     u, [sp, #END]
+    ldr     v, [sp, #JOB]
+    ldr     u, [v, #BLOCKS_LINEAR]
+    add     v, v, #BLOCKS_BIAS
+    ldm     v, {BIAS, SHIFT, OUT}
+    cmp     u, #0
+    bne     1f
+    FINISH_EIGHT RELU
+    b       2f
+1:
+    FINISH_EIGHT LINEAR
+2:
+    ldr     v, [sp, #JOB]
+    add     u, v, #BLOCKS_BIAS
+    stm     u, {BIAS, SHIFT, OUT}
+    ldr     u, [v, #BLOCKS_LEFT]
+    subs    u, #1
+    str     u, [v, #BLOCKS_LEFT]
+    beq     3f
+    ldr     pc, [sp, #END]
+3:
+    str     W, [v, #BLOCKS_WEIGHTS]
+    add     sp, #FRAME
+    pop     {r4-r11, pc}
+    .size   tq_dense_finish, . - tq_dense_finish
+
+/* void name(tq_dense_dsp_blocks *job) */
+.macro BLOCKS name
     .section .text.\name, "ax", %progbits
     .balign 4
     .global \name
     .type   \name, %function
     .thumb_func
 \name:
-    push    {r3-r11, lr}
-    ldm     r3, {s0-s7}
+    push    {r4-r11, lr}
+    sub     sp, #FRAME
+    str     r0, [sp, #JOB]
+    ldr     W, [r0, #BLOCKS_WEIGHTS]
+    .balign 4
+9:
+    ldr     v, [sp, #JOB]
+    CLEAR_SUMS
+.endm
+
+.macro FINISH_BLOCKS name
+    adr.w   u, 9b
+    orr     u, u, #1                    /* Thumb */
+    b       tq_dense_finish
+    .size   \name, . - \name
+.endm
+
+.macro WORDS name, layout, extend
+    BLOCKS  \name
+    ldrd    X, COUNT, [v, #BLOCKS_X]
     lsrs    COUNT, COUNT, #1            /* rounds of two; carry: one is left over */
     bcc     1f
     add     COUNT, #1
@@ -122,39 +274,27 @@
     GROUP   \layout, \extend
     subs    COUNT, #1
     bne     1b
-    pop     {r3}
-    stm     r3, {s0-s7}
-    pop     {r4-r11, pc}
-    .size   \name, . - \name
+    SEPARATE_\layout
+    FINISH_BLOCKS \name
 .endm
 
-    WORDS   tq_add_dense_int8_s8, INT8, sxtb16
-    WORDS   tq_add_dense_int8_u8, INT8, uxtb16
-    WORDS   tq_add_dense_int4_s8, INT4, sxtb16
-    WORDS   tq_add_dense_int4_u8, INT4, uxtb16
+    WORDS   tq_run_dense_int8_s8, INT8, sxtb16
+    WORDS   tq_run_dense_int8_u8, INT8, uxtb16
+    WORDS   tq_run_dense_int4_s8, INT4, sxtb16
+    WORDS   tq_run_dense_int4_u8, INT4, uxtb16
 
-#define LUT_ROUND 4 /* groups */
-
-/* const uint8_t *name(codes, x, groups, lanes, sums): the same for codes and a table of lanes. */
-.macro CODES name, extend
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type   \name, %function
-    .thumb_func
-\name:
-    push    {r4-r11, lr}
-    sub     sp, #4
-    ldr     u, [sp, #40]                /* sums */
-    ldm     u, {s0-s7}
-    add     u, X, r2, lsl #2
-    str     u, [sp]                     /* end of the inputs */
-    and     v, r2, #LUT_ROUND - 1
-    mov     TABLE, r3
-    cmp     v, #2
+/* Rounds of four groups; an input group is 2^log_bytes bytes. */
+.macro CODES name, extend, log_bytes
+    BLOCKS  \name
+    ldrd    X, u, [v, #BLOCKS_X]
+    ldr     TABLE, [v, #BLOCKS_LANES]
+    add     v, X, u, lsl #\log_bytes
+    str     v, [sp, #END]
+    and     u, u, #3
+    cmp     u, #2
     beq     2f
     bhi     3f
-    cmp     v, #1
+    cmp     u, #1
     beq     1f
     .balign 4
 4:
@@ -165,17 +305,14 @@
     GROUP   LUT, \extend
 1:
     GROUP   LUT, \extend
-    ldr     u, [sp]
+    ldr     u, [sp, #END]
     cmp     X, u
     bne     4b
-    ldr     u, [sp, #40]
-    stm     u, {s0-s7}
-    add     sp, #4
-    pop     {r4-r11, pc}
-    .size   \name, . - \name
+    FINISH_BLOCKS \name
 .endm
 
-    CODES   tq_add_dense_lut_s8, sxtb16
-    CODES   tq_add_dense_lut_u8, uxtb16
+    CODES   tq_run_dense_lut_s8, sxtb16, 2
+    CODES   tq_run_dense_lut_u8, uxtb16, 2
+    CODES   tq_run_dense_lut_lanes, ready, 3
 
 #endif

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <tinyq/dense_dsp.h>
-
 #include "dense_blocks.h"
-#include "lanes_dsp.h"
-
-enum { BLOCK = 8 };
 
 /* x times a word of two channels: sums[0] of the low bytes, sums[1] of the lanes. */
 TQ_INLINE void add_word(uint32_t x, uint32_t lanes, uint32_t *sums) {
@@ -34,46 +29,55 @@ TQ_INLINE const uint32_t *add_groups(const uint32_t *weights, const uint8_t *x, 
     return weights;
 }
 
-#if !TQ_DSP_ASSEMBLY
-const uint32_t *tq_add_dense_int8_s8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
-                                     uint32_t *sums) {
-    return add_groups(weights, x, groups, BLOCK, sums, 1);
-}
-
-const uint32_t *tq_add_dense_int8_u8(const uint32_t *weights, const uint8_t *x, uint32_t groups,
-                                     uint32_t *sums) {
-    return add_groups(weights, x, groups, BLOCK, sums, 0);
-}
-#endif
-
-TQ_INLINE const uint32_t *sum(const uint32_t *weights, const tq_dense_x *x, uint32_t channels,
-                              int32_t *to, int is_signed) {
-    const uint32_t groups = x->count / 4;
-    const uint32_t rest = x->count % 4;
-    uint32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
-    if (channels < BLOCK) {
-        weights = add_groups(weights, x->bytes, groups, 2, sums, is_signed);
-    } else if (groups > 0) {
-        weights = is_signed ? tq_add_dense_int8_s8(weights, x->bytes, groups, sums)
-                            : tq_add_dense_int8_u8(weights, x->bytes, groups, sums);
-    }
-    if (rest > 0) {
-        const uint32_t bytes = load_last(x->bytes + 4 * groups, rest);
-        weights = add_group(weights, bytes, channels, sums, is_signed);
-    }
+/* The sums of the channels from what was summed. */
+static void separate(const uint32_t *sums, uint32_t channels, int32_t *to) {
     for (uint32_t i = 0; i < channels; i += 2) {
         to[i] = (int32_t)sums[i];
         to[i + 1] = (int32_t)(sums[i + 1] - sums[i]) >> 8;
     }
+}
+
+TQ_INLINE const uint32_t *sum(const uint32_t *weights, const tq_dense_dsp_x *x, uint32_t channels,
+                              int32_t *to, int is_signed) {
+    const uint32_t groups = x->count / 4;
+    const uint32_t rest = x->count % 4;
+    uint32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
+    weights = channels == BLOCK ? add_groups(weights, x->bytes, groups, BLOCK, sums, is_signed)
+                                : add_groups(weights, x->bytes, groups, 2, sums, is_signed);
+    if (rest > 0) {
+        const uint32_t bytes = load_last(x->bytes + 4 * groups, rest);
+        weights = add_group(weights, bytes, channels, sums, is_signed);
+    }
+    separate(sums, channels, to);
     return weights;
 }
 
-const uint32_t *tq_sum_dense_int8_s8(const uint32_t *weights, const tq_dense_x *x,
+const uint32_t *tq_sum_dense_int8_s8(const uint32_t *weights, const tq_dense_dsp_x *x,
                                      uint32_t channels, int32_t *sums) {
     return sum(weights, x, channels, sums, 1);
 }
 
-const uint32_t *tq_sum_dense_int8_u8(const uint32_t *weights, const tq_dense_x *x,
+const uint32_t *tq_sum_dense_int8_u8(const uint32_t *weights, const tq_dense_dsp_x *x,
                                      uint32_t channels, int32_t *sums) {
     return sum(weights, x, channels, sums, 0);
 }
+
+#if !TQ_DSP_ASSEMBLY
+TQ_INLINE void run(tq_dense_dsp_blocks *job, int is_signed) {
+    while (job->blocks > 0) {
+        uint32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
+        int32_t channels[BLOCK];
+        job->weights = add_groups(job->weights, job->x, job->groups, BLOCK, sums, is_signed);
+        separate(sums, BLOCK, channels);
+        finish_block(job, channels);
+    }
+}
+
+void tq_run_dense_int8_s8(tq_dense_dsp_blocks *job) {
+    run(job, 1);
+}
+
+void tq_run_dense_int8_u8(tq_dense_dsp_blocks *job) {
+    run(job, 0);
+}
+#endif

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <tinyq/depthwise_conv2d_dsp.h>
 
-#include <stddef.h>
-
 #include "lanes_dsp.h"
 #include "spread_dsp.h"
 
@@ -84,15 +82,31 @@ static void put_pairs(uint32_t *to, const int8_t *images, const tq_kernel *kerne
     }
 }
 
+/* Images of codes of 4 bits; one more may be written. */
+static void unpack_nibbles(const tq_weights *weights, uint32_t channel, uint32_t count,
+                           int8_t *to) {
+    const uint8_t *codes = weights->codes + channel * weights->channel_bytes;
+    const int8_t *const table = weights->table;
+    for (uint32_t left = (count + 1) / 2; left > 0; left--, to += 2) {
+        const uint32_t two = *codes++;
+        to[0] = table[two % 16];
+        to[1] = table[two / 16];
+    }
+}
+
 /* The lanes of a channel; buffer: room for its images. */
 static void put_weights(const tq_depthwise_conv2d_dsp *layer, uint32_t channel, int8_t *buffer,
                         uint32_t *to) {
     const uint32_t taps = (uint32_t)layer->kernel.height * layer->kernel.width;
     const int32_t factor = (int32_t)1 << folded_bits(layer, shift_of(&layer->requant, channel));
     const int8_t *images = (const int8_t *)layer->weights.codes + channel * taps;
-    if (layer->unpack != NULL) {
-        layer->unpack(&layer->weights, channel, taps, buffer, 1);
+    if (layer->bits != 8) {
         images = buffer;
+    }
+    if (layer->bits == 4) {
+        unpack_nibbles(&layer->weights, channel, taps, buffer);
+    } else if (layer->bits != 8) {
+        layer->unpack(&layer->weights, channel, taps, buffer, 1);
     }
     if (layer->run != tq_run_plane_any) {
         put_threes(to, images, factor);

@@ -33,12 +33,6 @@ TQ_INLINE void finish_sums(const tq_requant *requant, uint32_t first, uint32_t c
     const int32_t lo = requant->lo;
     const int32_t hi = requant->hi;
     const uint8_t rounding = requant->rounding;
-    if (rounding == TQ_ROUND_FOLDED && lo == 0 && hi == UINT8_MAX) {
-        for (; count > 0; count--, shift += step) {
-            *outputs++ = (uint8_t)TQ_USAT((*sums++ + *bias++) >> *shift, 8);
-        }
-        return;
-    }
     for (; count > 0; count--, shift += step) {
         const int32_t acc = tq_round_shift(*sums++ + *bias++, *shift, rounding);
         *outputs++ = (uint8_t)tq_clamp(acc, lo, hi);

@@ -50,9 +50,10 @@ void tq_run_plane_any(const tq_plane_rows *rows);
  * multiplied by 2^(TQ_PLANE_SHIFT - n), so that one shift serves all: the exporter proves that
  * weights then fit 16 bits, and accumulators 32. */
 typedef struct tq_depthwise_conv2d_dsp {
-    tq_weights weights; /* codes [channels][kernel.height][kernel.width] */
+    tq_weights weights; /* codes [channels][kernel.height][kernel.width]; of 4 bits: with a table of
+                           images for every encoding */
     tq_requant requant;
-    tq_unpack unpack; /* tq_unpack_<encoding>; 0: codes are images (int8) */
+    tq_unpack unpack; /* tq_unpack_<encoding>, of fewer than 4 bits; else 0 */
     tq_run_plane run; /* by kernel and strides */
     tq_shape input;
     tq_shape output; /* the same number of channels */
@@ -62,6 +63,7 @@ typedef struct tq_depthwise_conv2d_dsp {
     uint16_t planes;       /* channels at a time */
     uint16_t band;         /* output rows at a time */
     uint16_t weight_words; /* of a channel */
+    uint8_t bits;          /* of a code */
     uint8_t is_signed;     /* 1: the input is int8; 0: uint8 */
     uint8_t folds;         /* 1: see above; 0: shifts stay */
 } tq_depthwise_conv2d_dsp;
@@ -69,7 +71,7 @@ typedef struct tq_depthwise_conv2d_dsp {
 /* input: [input], output: [output] elements of one byte. They must not overlap, except that they
  * may be the same where shapes are equal and strides 1. scratch: ((band - 1) * row_stride +
  * kernel.height) rows of TQ_PLANE_ROW_BYTES, 8 bytes, planes * weight_words words, and
- * kernel.height * kernel.width bytes. */
+ * kernel.height * kernel.width + 1 bytes. */
 void tq_run_depthwise_conv2d_dsp(const tq_depthwise_conv2d_dsp *layer, const void *input,
                                  void *output, void *scratch);
 
