@@ -236,6 +236,13 @@ def _table(name: str, table: CTable) -> TableView:
     return TableView(name, table.ctype, len(table.values), table_rows(table.values))
 
 
+def _initialiser(value: Any) -> str:
+    """A field's value in one line."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return "{" + ", ".join(f".{name} = {_initialiser(v)}" for name, v in value.items()) + "}"
+
+
 def _struct_lines(fields: CStruct) -> tuple[str, ...]:
     """Designated initialisers, one line a field; a nested struct too long for one is broken up."""
     lines: list[str] = []
@@ -243,7 +250,7 @@ def _struct_lines(fields: CStruct) -> tuple[str, ...]:
         if not isinstance(value, Mapping):
             lines.append(f"{_INDENT}.{key} = {value},")
             continue
-        inner = [f".{name} = {item}" for name, item in value.items()]
+        inner = [f".{name} = {_initialiser(item)}" for name, item in value.items()]
         line = f"{_INDENT}.{key} = {{{', '.join(inner)}}},"
         if len(line) <= COLUMNS:
             lines.append(line)

@@ -16,6 +16,7 @@ from tinyq.errors import InputError
 from tinyq.kernels import (
     add_mve,
     average_pool2d_mve,
+    conv2d_buckets,
     conv2d_dsp,
     conv2d_dsp_add,
     conv2d_lanes,
@@ -54,6 +55,7 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_smlal": conv2d_smlal.choose,
     "conv2d_nibbles": conv2d_nibbles.choose,
     "conv2d_pot_code": conv2d_pot_code.choose,
+    "conv2d_buckets": conv2d_buckets.choose,
     "conv2d_dsp_add": conv2d_dsp_add.choose,
     "conv2d_dsp": conv2d_dsp.choose,
     "conv2d_m0": conv2d_m0.choose,

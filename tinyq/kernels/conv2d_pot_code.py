@@ -122,7 +122,7 @@ def _layer(request: Request, op: Conv2D, plan: Plan, assembler: Assembler) -> CL
     plain = request.plain
     digest = hashlib.sha256(repr((plan, plan.constants.tobytes())).encode()).hexdigest()[:12]
     name = f"tq_pot_{request.node.name}_{digest}"
-    copied = _padded_bytes(request, op)
+    copied = padded_bytes(request, op)
     fields = {
         "code": name,
         "outputs": _outputs(plan, plain.fields["requant"]),
@@ -146,7 +146,7 @@ def _layer(request: Request, op: Conv2D, plan: Plan, assembler: Assembler) -> CL
     )
 
 
-def _padded_bytes(request: Request, op: Conv2D) -> int:
+def padded_bytes(request: Request, op: Conv2D) -> int:
     """Of the input with its padding, as far as the windows go; 0 where there is none."""
     if not any(op.padding):
         return 0

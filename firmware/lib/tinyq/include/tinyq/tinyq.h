@@ -11,6 +11,7 @@
 #include "blocks_m0.h"
 #include "concat.h"
 #include "conv2d.h"
+#include "conv2d_buckets.h"
 #include "conv2d_dsp.h"
 #include "conv2d_dsp_add.h"
 #include "conv2d_lanes.h"
