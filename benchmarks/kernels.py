@@ -377,7 +377,7 @@ def main() -> int:
             f"{row.mismatches} and {row.edge_mismatches} mismatches, bound {row.bound:,}",
             flush=True,
         )
-    write(options.output, found)
+        write(options.output, found)
     return int(any(row.mismatches or row.edge_mismatches for row in found))
 
 
