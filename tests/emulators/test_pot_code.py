@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from available import skip_unless_available
 from kernels.chosen import KernelCase
-from kernels.pot_layers import NONE, STEM, full_case, layer_cases
+from kernels.pot_layers import NONE, STEM, WINDOWS, full_case, layer_case, layer_cases
 from kernels.random_layers import codes, tensor
 
 from tinyq import executor
 from tinyq.backends.emulated import EmulatedBackend, pack_samples
+from tinyq.cores import CORES
 from tinyq.emulators import Profile, RunRequest, emulator
 from tinyq.encodings import ENCODINGS, encode_image
 from tinyq.graph import Graph, Node, validate
+from tinyq.kernels.program import Target
 from tinyq.ops import Conv2D
 
 #: core to executed instructions per multiplication of a layer of 64 x 64 weights, at most
@@ -82,3 +86,20 @@ def test_cost_is_low_and_does_not_depend_on_the_data(core: str) -> None:
     assert len(counts) == 1
     ((count,),) = counts
     assert count <= COSTS[core] * case.op.macs([case.ins[0].shape], case.out.shape)
+
+
+@pytest.mark.parametrize("backend", ["host", "qemu-m0"])
+def test_bands_of_a_layer_share_its_code(backend: str) -> None:
+    skip_unless_available(backend)
+    rng = np.random.default_rng(1)
+    x = tensor("x", (24, 24, 4), "uint8")
+    first = layer_case(rng, "pot4", x, 8, WINDOWS[1], "m0")
+    second = layer_case(rng, "pot4", first.out, 6, WINDOWS[2], "m0")
+    tensors = {"x": x, "y": first.out, "z": replace(second.out, name="z")}
+    nodes = Node("a", first.op, ("x",), ("y",)), Node("b", second.op, ("y",), ("z",))
+    graph = validate(Graph("g", tensors, nodes, ("x",), ("z",)))
+    chosen = EmulatedBackend(backend, Target(CORES["m0"], ram=7000))
+    (step,) = chosen.program(graph).steps
+    assert len(step.calls) > 2
+    inputs = {"x": rng.integers(0, 256, (2, 24, 24, 4)).astype(np.uint8)}
+    assert np.array_equal(chosen.run(graph, inputs)["z"], executor.run(graph, inputs)["z"])

@@ -59,6 +59,12 @@ class _Pool:
         self.names[key] = wanted
         return wanted, True
 
+    def once(self, text: str) -> str:
+        """The text when it is met for the first time, then nothing: calls may share functions."""
+        is_new = ("text", text) not in self.names
+        self.names["text", text] = f"text {len(self.names)}"
+        return text if is_new else ""
+
 
 def lower_model(
     program: Program, name: str, vector: Mapping[str, npt.NDArray[Any]] | None
@@ -179,7 +185,8 @@ def _descriptor(
     name, is_new = descriptors.name(key, f"{wanted}_layer")
     if is_new:
         view = DescriptorView(name, f"tq_{kernel.stem}", lines)
-        constants.append(ConstantView(tuple(new), kernel.code, view, kernel.assembly))
+        code, assembly = descriptors.once(kernel.code), descriptors.once(kernel.assembly)
+        constants.append(ConstantView(tuple(new), code, view, assembly))
     return name
 
 
