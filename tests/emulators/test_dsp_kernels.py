@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from available import skip_unless_available
@@ -14,6 +16,7 @@ from kernels.test_depthwise_conv2d import depthwise
 from kernels.test_depthwise_conv2d_dsp import relu_layer
 
 from tinyq.backends.emulated import EmulatedBackend
+from tinyq.kernels import dense_lut_dsp
 
 
 def dense_cases() -> list[Case]:
@@ -45,8 +48,11 @@ def depthwise_cases() -> list[Case]:
 
 
 @pytest.mark.parametrize("core", ["m4", "m7", "m33"])
-@pytest.mark.parametrize(("make", "stem"), [(dense_cases, "dense"), (depthwise_cases, "depthwise")])
-def test_kernels_on_the_core(core: str, make: object, stem: str) -> None:
+@pytest.mark.parametrize("make", [dense_cases, depthwise_cases])
+def test_kernels_on_the_core(
+    core: str, make: Callable[[], list[Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense_lut_dsp, "LEAST_WEIGHTS", 1)
     skip_unless_available(f"qemu-{core}")
     cases = make()
     graph, codes = together(cases)

@@ -27,7 +27,10 @@ OUTPUTS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 16, 23, 65)
 
 
 @pytest.mark.parametrize(("encoding", "stem"), FORMS)
-def test_random_layers(encoding: str, stem: str, check: Check) -> None:
+def test_random_layers(
+    encoding: str, stem: str, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense_lut_dsp, "LEAST_WEIGHTS", 1)
     rng = np.random.default_rng(18)
     lengths = [*range(1, 14), 31, 32, 64, 100, 257]
     cases = [dense(rng, encoding, n, int(rng.choice(OUTPUTS))) for n in lengths]
@@ -80,6 +83,12 @@ def test_only_cores_with_the_extension() -> None:
     for core in CORES.values():
         applies = KERNELS["dense_dsp"](replace(case.request(), core=core)) is not None
         assert applies == core.dsp
+
+
+def test_a_small_layer_is_not_worth_the_table() -> None:
+    rng = np.random.default_rng(19)
+    assert in_kernel(dense(rng, "lut4", 100, 9), "dense_lut_dsp").choice() is None
+    assert in_kernel(dense(rng, "lut4", 100, 10), "dense_lut_dsp").choice() is not None
 
 
 def test_codes_are_followed_once_by_every_code() -> None:

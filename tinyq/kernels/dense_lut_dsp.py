@@ -20,16 +20,18 @@ from tinyq.ops.clayer import CLayer, CTable, type_suffix
 
 CODES: Final = 16
 BLOCK: Final = 8
+#: fewer are not worth the table, which takes some 1000 instructions and 516 bytes
+LEAST_WEIGHTS: Final = 1000
 #: inputs that are expanded on the stack, at most (TQ_DENSE_LUT_EXPANDED)
 EXPANDED: Final = 128
 
 
 def choose(request: Request) -> CLayer | None:
-    """For cores with the DSP extension and weights of 4 bits."""
+    """For cores with the DSP extension, weights of 4 bits, and enough of them."""
     op = request.node.op
     if not request.core.dsp or not isinstance(op, Dense):
         return None
-    if ENCODINGS[op.quantized.encoding].bits != 4:
+    if ENCODINGS[op.quantized.encoding].bits != 4 or op.quantized.codes.size < LEAST_WEIGHTS:
         return None
     requant, in_blocks = byte_requant(request, op)
     x = request.ins[0]

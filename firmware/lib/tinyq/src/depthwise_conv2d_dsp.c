@@ -145,10 +145,18 @@ static void spread(tq_spread job, uint32_t count, int is_signed) {
         job.x += 4;
         job.to += 4 * job.plane_bytes / sizeof(int16_t);
     }
-    for (; count > 0; count--) {
+    if (count >= 2) {
+        if (is_signed) {
+            tq_spread_two_s8(&job);
+        } else {
+            tq_spread_two_u8(&job);
+        }
+        job.x += 2;
+        job.to += 2 * job.plane_bytes / sizeof(int16_t);
+        count -= 2;
+    }
+    if (count > 0) {
         spread_one(&job, is_signed);
-        job.x++;
-        job.to += job.plane_bytes / sizeof(int16_t);
     }
 }
 

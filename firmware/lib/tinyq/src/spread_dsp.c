@@ -54,12 +54,36 @@ TQ_INLINE void spread_four(const tq_spread *job, int is_signed) {
     }
 }
 
+TQ_INLINE void spread_two(const tq_spread *job, int is_signed) {
+    const int32_t sign = tq_sign_bit(is_signed);
+    const uint8_t *row = job->x;
+    uint8_t *to_row = (uint8_t *)job->to;
+    for (uint32_t rows = job->rows; rows > 0; rows--) {
+        const uint8_t *x = row;
+        uint8_t *to = to_row;
+        for (uint32_t width = job->width; width > 0; width--, x += job->step, to += 2) {
+            store16(to, (uint32_t)tq_read(x[0], sign));
+            store16(to + job->plane_bytes, (uint32_t)tq_read(x[1], sign));
+        }
+        row += job->row_bytes;
+        to_row += TQ_PLANE_ROW_BYTES;
+    }
+}
+
 void tq_spread_four_s8(const tq_spread *job) {
     spread_four(job, 1);
 }
 
 void tq_spread_four_u8(const tq_spread *job) {
     spread_four(job, 0);
+}
+
+void tq_spread_two_s8(const tq_spread *job) {
+    spread_two(job, 1);
+}
+
+void tq_spread_two_u8(const tq_spread *job) {
+    spread_two(job, 0);
 }
 
 #endif

@@ -20,8 +20,10 @@ typedef struct tq_spread {
     uint32_t row_bytes;   /* from one row of the image to the next */
 } tq_spread;
 
-/* Four channels, of int8 or uint8. */
+/* Four or two channels, of int8 or uint8. */
 void tq_spread_four_s8(const tq_spread *job);
 void tq_spread_four_u8(const tq_spread *job);
+void tq_spread_two_s8(const tq_spread *job);
+void tq_spread_two_u8(const tq_spread *job);
 
 #endif

@@ -28,7 +28,7 @@
     .syntax unified
     .thumb
 
-/* Two pixels. */
+/* Two pixels of four channels. */
 .macro TWO_PIXELS extend
     ldr     a, [x]
     ldr     b, [x, STEP]
@@ -58,8 +58,27 @@
     strh    c, [to, PLANE3]
 .endm
 
+/* The same of two channels, which are half a word. */
+.macro TWO_PIXELS_OF_TWO extend
+    ldrh    a, [x]
+    ldrh    b, [x, STEP]
+    add     x, x, STEP, lsl #1
+    orr     a, a, b, lsl #16
+    \extend b, a, ror #8
+    str     b, [to, PLANE]
+    \extend b, a
+    str     b, [to], #4
+.endm
+.macro ONE_PIXEL_OF_TWO extend
+    ldrh    a, [x]
+    \extend b, a
+    \extend c, a, ror #8
+    strh    b, [to]
+    strh    c, [to, PLANE]
+.endm
+
 /* void name(const tq_spread *job) */
-.macro SPREAD name, extend
+.macro SPREAD name, extend, two_pixels=TWO_PIXELS, one_pixel=ONE_PIXEL
     .section .text.\name, "ax", %progbits
     .balign 4
     .global \name
@@ -75,13 +94,13 @@
     lsrs    PAIRS, WIDTH, #1
     beq     3f
 2:
-    TWO_PIXELS \extend
+    \two_pixels \extend
     subs    PAIRS, #1
     bne     2b
     tst     WIDTH, #1
     beq     4f
 3:
-    ONE_PIXEL \extend
+    \one_pixel \extend
 4:
     add     TO, #ROW
     add     X, ROW_BYTES
@@ -93,5 +112,7 @@
 
     SPREAD  tq_spread_four_s8, sxtb16
     SPREAD  tq_spread_four_u8, uxtb16
+    SPREAD  tq_spread_two_s8, sxtb16, TWO_PIXELS_OF_TWO, ONE_PIXEL_OF_TWO
+    SPREAD  tq_spread_two_u8, uxtb16, TWO_PIXELS_OF_TWO, ONE_PIXEL_OF_TWO
 
 #endif
