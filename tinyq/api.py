@@ -453,6 +453,7 @@ def verify(
     seed: int = 0,
     core: str = "generic",
     kernels: Mapping[str, str] | None = None,
+    ram: int | None = None,
     progress: Progress = silent,
 ) -> Verification:
     """Compare every tensor that backends show with the NumPy executor; equality only.
@@ -463,10 +464,11 @@ def verify(
         count: samples.
         core: whose kernels ``host`` runs; emulated cores run their own.
         kernels: kernel by layer: see ``Target.overrides``.
+        ram: bytes that the arena may have: see ``Target.ram``.
     """
     graph = as_graph(model)
     names = [on] if isinstance(on, str) else on
-    backends = [find_backend(name, core, kernels) for name in dict.fromkeys(names)]
+    backends = [find_backend(name, core, kernels, ram) for name in dict.fromkeys(names)]
     if not backends:
         raise InputError("no backend named; give at least one")
     codes = input_codes(graph, data, count, seed)
@@ -544,6 +546,7 @@ def export(
     format: str = "c",
     core: str = "generic",
     kernels: Mapping[str, str] | None = None,
+    ram: int | None = None,
     compressed: bool = False,
 ) -> tuple[str, ...]:
     """Write a model as C sources, as a PlatformIO library or as a ``.tflite`` file.
@@ -555,6 +558,7 @@ def export(
         core: what the code is meant for: its kernels, and the environment that ``pio run`` builds.
             Kernels for ``generic`` run everywhere; those for a core do too, only slowly.
         kernels: kernel by layer, ``{"conv2d_*": "portable"}``: see ``Target.overrides``.
+        ram: bytes that the arena may have: see ``Target.ram``.
         compressed: ``.tflite`` only: weights of at most 16 levels stay indices (TFLM's DECODE).
 
     Returns:
@@ -567,7 +571,7 @@ def export(
     graph = as_graph(model)
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; choose one of {', '.join(FORMATS)}")
-    target = Target(find_core(core), dict(kernels or {}))
+    target = Target(find_core(core), dict(kernels or {}), ram)
     chosen = graph.name if name is None else name
     if format == "tflite":
         from tinyq.tflite import write_tflite
@@ -589,10 +593,13 @@ def _check_file_name(name: str) -> str:
 
 
 def inspect(
-    model: Any, core: str = "generic", kernels: Mapping[str, str] | None = None
+    model: Any,
+    core: str = "generic",
+    kernels: Mapping[str, str] | None = None,
+    ram: int | None = None,
 ) -> GraphReport:
     """Describe a ``.tq`` file, a graph or a Keras model; kernels and memory for a core."""
-    target = Target(find_core(core), dict(kernels or {}))
+    target = Target(find_core(core), dict(kernels or {}), ram)
     if isinstance(model, Graph):
         return report_graph(model, target)
     if isinstance(model, str | os.PathLike) and is_graph_file(Path(model)):
@@ -600,16 +607,27 @@ def inspect(
     return report_graph(import_model(model), target)
 
 
-def size(model: Model, core: str = "m4", kernels: Mapping[str, str] | None = None) -> Size:
+def size(
+    model: Model,
+    core: str = "m4",
+    kernels: Mapping[str, str] | None = None,
+    ram: int | None = None,
+) -> Size:
     """Flash and RAM of a model and the kernel library, built for a core."""
-    return measure_size(as_graph(model), core, Target(find_core(core), dict(kernels or {})))
+    return measure_size(as_graph(model), core, Target(find_core(core), dict(kernels or {}), ram))
 
 
-def profile(model: Model, on: str = "qemu-m4", kernels: Mapping[str, str] | None = None) -> Cost:
+def profile(
+    model: Model,
+    on: str = "qemu-m4",
+    kernels: Mapping[str, str] | None = None,
+    ram: int | None = None,
+) -> Cost:
     """What one inference costs: instructions, modelled cycles, stack, flash, layer by layer.
 
     Args:
         on: an emulated core, ``qemu-m4`` or ``unicorn-m4``; ``m4`` is the former.
         kernels: kernel by layer: see ``Target.overrides``.
+        ram: bytes that the arena may have: see ``Target.ram``.
     """
-    return measure_profile(as_graph(model), on, kernels)
+    return measure_profile(as_graph(model), on, kernels, ram)

@@ -197,12 +197,14 @@ def _macs(graph: Graph, nodes: Sequence[Node]) -> int:
     return sum(op.macs(ins, out) for op, ins, out in shapes)
 
 
-def measure_profile(graph: Graph, on: str, kernels: Mapping[str, str] | None = None) -> Cost:
+def measure_profile(
+    graph: Graph, on: str, kernels: Mapping[str, str] | None = None, ram: int | None = None
+) -> Cost:
     """Everything about one inference: instructions, modelled cycles, stack and memory.
 
     Args:
         on: an emulator that counts, ``qemu-m4``; a core's name alone means QEMU's.
-        kernels: kernel by layer: see ``Target.overrides``.
+        kernels, ram: see ``Target.overrides`` and ``Target.ram``.
 
     Raises:
         InputError: it counts nothing; ToolMissing: no compiler or emulator.
@@ -212,7 +214,7 @@ def measure_profile(graph: Graph, on: str, kernels: Mapping[str, str] | None = N
     if name not in BACKENDS or kind not in COUNTING:
         known = [backend for backend in BACKENDS if backend.startswith(COUNTING)]
         raise InputError(f"'{on}' counts no instructions; choose one of {', '.join(known)}")
-    backend = EmulatedBackend(name).with_kernels(core, kernels or {})
+    backend = EmulatedBackend(name).with_target(core, kernels or {}, ram)
     profile = _profile(graph, backend)
     cost = _cost(graph, core, backend, profile)
     plain = emulator(name).run(_request(graph, backend, profile=False))

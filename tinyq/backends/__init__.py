@@ -27,13 +27,17 @@ BACKENDS: Final[Mapping[str, Backend]] = {
 
 
 def find_backend(
-    name: str, core: str = GENERIC.name, kernels: Mapping[str, str] | None = None
+    name: str,
+    core: str = GENERIC.name,
+    kernels: Mapping[str, str] | None = None,
+    ram: int | None = None,
 ) -> Backend:
     """The backend of that name.
 
     Args:
         core: whose kernels this computer runs; emulated cores run their own.
         kernels: kernel by layer, see ``Target.overrides``; only generated C has any.
+        ram: bytes that the arena may have, see ``Target.ram``.
 
     Raises:
         InputError: there is none; the message lists those that there are.
@@ -41,4 +45,6 @@ def find_backend(
     if name not in BACKENDS:
         raise InputError(f"unknown backend '{name}'; choose one of {', '.join(BACKENDS)}")
     found = BACKENDS[name]
-    return found.with_kernels(core, kernels or {}) if isinstance(found, EmulatedBackend) else found
+    return (
+        found.with_target(core, kernels or {}, ram) if isinstance(found, EmulatedBackend) else found
+    )

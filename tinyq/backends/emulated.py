@@ -45,14 +45,18 @@ class EmulatedBackend:
             return self.target
         return Target(CORES.get(self.name.partition("-")[2], GENERIC))
 
-    def with_kernels(self, core: str, overrides: Mapping[str, str]) -> EmulatedBackend:
-        """With other kernels by layer; this computer takes those of ``core``, cores their own.
+    def with_target(
+        self, core: str, overrides: Mapping[str, str], ram: int | None = None
+    ) -> EmulatedBackend:
+        """With other kernels by layer, and a limit of the arena.
+
+        This computer takes the kernels of ``core``, emulated cores their own.
 
         Raises:
             InputError: no such core.
         """
         own = find_core(core) if self.name == "host" else self.kernels.core
-        return replace(self, target=Target(own, dict(overrides)))
+        return replace(self, target=Target(own, dict(overrides), ram))
 
     def program(self, graph: Graph) -> Program:
         """The calls that it makes."""

@@ -100,6 +100,7 @@ def verify(
     core: options.AnyCore = "generic",
     kernel: options.Kernel = None,
     kernels: options.Kernels = "fast",
+    ram: options.Ram = None,
     certificate: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Default: M.certificate.json beside the model."),
@@ -120,7 +121,7 @@ def verify(
         raise InputError("--on names no backend; give at least one, for example --on host")
     chosen = options.overrides(kernel, kernels)
     with progress_bar() as progress:
-        result = api.verify(graph, data, names, count, seed, core, chosen, progress)
+        result = api.verify(graph, data, names, count, seed, core, chosen, ram, progress)
     if result.certificate is not None:
         save_certificate(result.certificate, target)
     write_json(json, verify_json(graph, result, target))

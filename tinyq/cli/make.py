@@ -191,6 +191,7 @@ def export(
     ] = "generic",
     kernel: options.Kernel = None,
     kernels: options.Kernels = "fast",
+    ram: options.Ram = None,
     compressed: Annotated[
         bool, typer.Option("--compressed", help="tflite: store 4-bit weights for TFLM's DECODE.")
     ] = False,
@@ -217,6 +218,7 @@ def export(
     files = api.export(
         graph, output, name=name, format=form, core=core, compressed=compressed,
         kernels=options.overrides(kernel, kernels),
+        ram=ram,
     )  # fmt: skip
     result: dict[str, Any] = {
         "name": graph.name if name is None else name,

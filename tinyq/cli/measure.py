@@ -31,6 +31,7 @@ def inspect(
     core: options.AnyCore = "generic",
     kernel: options.Kernel = None,
     kernels: options.Kernels = "fast",
+    ram: options.Ram = None,
     json: options.Json = None,
 ) -> None:
     """Show the layers of a Keras model or of a quantized model.
@@ -39,7 +40,7 @@ def inspect(
     their scratch memory and the arena are those of the core.
     """
     check_writable(json, keep=(model,))
-    report = api.inspect(model, core, options.overrides(kernel, kernels))
+    report = api.inspect(model, core, options.overrides(kernel, kernels), ram)
     write_json(json, report.to_json())
     console().print(graph_table(report))
     for direction, tensors in (("input", report.inputs), ("output", report.outputs)):
@@ -55,13 +56,14 @@ def size(
     core: options.Core = "m4",
     kernel: options.Kernel = None,
     kernels: options.Kernels = "fast",
+    ram: options.Ram = None,
     json: options.Json = None,
 ) -> None:
     """Build for a core and show flash and RAM of the model and the kernel library."""
     check_writable(json, keep=(model,))
     with progress_bar() as progress:
         progress(f"build for {core}", 0, 1)
-        result = api.size(model, core, options.overrides(kernel, kernels))
+        result = api.size(model, core, options.overrides(kernel, kernels), ram)
         progress(f"build for {core}", 1, 1)
     write_json(json, result.to_json())
     console().print(files_table(result))
@@ -82,6 +84,7 @@ def profile(
     ] = "qemu-m4",
     kernel: options.Kernel = None,
     kernels: options.Kernels = "fast",
+    ram: options.Ram = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw it (.png, .svg, .pdf).")
     ] = None,
@@ -97,7 +100,7 @@ def profile(
         require_plotting(plot)
     with progress_bar() as progress:
         progress(f"count on {on}", 0, 1)
-        result = api.profile(model, on, options.overrides(kernel, kernels))
+        result = api.profile(model, on, options.overrides(kernel, kernels), ram)
         progress(f"count on {on}", 1, 1)
     if plot is not None:
         write_atomic(plot, draw_cost(result, plot.suffix[1:].lower()))

@@ -23,6 +23,15 @@ def number(value: str | float) -> float:
         raise typer.BadParameter(f"'{text}' is not a number; write 0.0039 or 1/255") from error
 
 
+def memory(value: str | int) -> int:
+    """Bytes: ``40960``, or ``40k`` for 40 x 1024."""
+    text = str(value)  # a default comes as a number
+    digits, unit = (text[:-1], 1024) if text[-1:] in ("k", "K") else (text, 1)
+    if not digits.isdecimal() or int(digits) == 0:
+        raise typer.BadParameter(f"'{text}' is not a number of bytes; write 40960 or 40k")
+    return int(digits) * unit
+
+
 Model = Annotated[Path, typer.Argument(help="A quantized model (.tq).", metavar="M.tq")]
 KerasModel = Annotated[
     Path, typer.Argument(help="A Keras model: .h5, .keras or a SavedModel folder.", metavar="MODEL")
@@ -89,6 +98,16 @@ Kernel = Annotated[
 ]
 Kernels = Annotated[
     str, typer.Option(metavar="portable|fast", help="Those of any core, or the best for this one.")
+]
+
+
+Ram = Annotated[
+    int | None,
+    typer.Option(
+        parser=memory,
+        metavar="BYTES",
+        help="Most that the arena may have: 40960 or 40k; the first layers then run in bands.",
+    ),
 ]
 
 

@@ -16,7 +16,7 @@ from tinyq.cores import GENERIC, Core
 from tinyq.errors import InputError, TinyqError
 from tinyq.graph import Graph, Node
 from tinyq.kernels import KERNELS, Request, choose_kernel
-from tinyq.kernels.bands import Banding, Piece, bandings
+from tinyq.kernels.bands import Banding, Piece, bandings, window_of
 from tinyq.ops import Add, Reshape
 from tinyq.ops.clayer import CLayer
 from tinyq.passes.plan_memory import (
@@ -26,6 +26,7 @@ from tinyq.passes.plan_memory import (
     Part,
     align,
     extent_of,
+    find_buffers,
     pack,
     plan_memory,
 )
@@ -158,10 +159,10 @@ def compile_graph(graph: Graph, target: Target | None = None) -> Program:
     target = target or Target()
     _check_overrides(graph, target)
     maker = _Maker(graph, target, prove(graph), intervals(graph))
-    program = maker.program(None)
+    program = maker.program()
     if target.ram is None or program.plan.arena_bytes <= target.ram:
         return program
-    return _within(maker, target.ram, program.plan.arena_bytes)
+    return _within(maker, program, target.ram)
 
 
 def _check_overrides(graph: Graph, target: Target) -> None:
@@ -183,34 +184,36 @@ class _Maker:
     proof: Mapping[str, LayerProof]
     bounds: Mapping[str, Interval]
 
-    def program(self, banding: Banding | None) -> Program:
-        """The whole program, one chain of layers in bands where ``banding`` says so."""
-        steps = tuple(self._steps(banding))
-        plan = plan_memory(self.graph, tuple(self._memory(steps)))
+    def program(self) -> Program:
+        """Every layer as a whole."""
+        return self._planned(tuple(self._steps({}, ())))
+
+    def banded(self, whole: Program, banding: Banding) -> Program:
+        """``whole`` with one chain of layers in bands."""
+        known = {step.name: step for step in whole.steps}
+        return self._planned(tuple(self._steps(known, (self._banded(banding),))))
+
+    def _planned(self, steps: tuple[Step, ...]) -> Program:
+        memory = memory_steps(self.graph, [step.memory for step in steps])
+        plan = plan_memory(self.graph, memory)
         return Program(self.graph, self.target, steps, plan, self.proof)
 
-    def _steps(self, banding: Banding | None) -> Iterator[Step]:
-        chain = banding.nodes if banding else ()
+    def _steps(self, known: Mapping[str, Step], first: tuple[Step, ...]) -> Iterator[Step]:
+        """The steps in the order of the graph: those of ``first``, of ``known``, or new ones."""
+        given = {node.name: step for step in first for node in step.nodes}
         done: set[str] = set()
         for node in self.graph.nodes:
             if isinstance(node.op, Reshape) or node.name in done:
                 continue
-            try:
-                banded = banding is not None and node in chain
-                step = self._banded(banding) if banding and banded else self._single(node)
-            except TinyqError as error:
-                raise type(error)(f"layer '{node.label}': {error}") from error
+            step = given.get(node.name) or known.get(node.name) or self._named(node)
             done.update(part.name for part in step.nodes)
             yield step
 
-    def _memory(self, steps: tuple[Step, ...]) -> Iterator[MemoryStep]:
-        """The steps and, where they stand in the graph, the reshapes."""
-        by_name = {step.name: step for step in steps}
-        for node in self.graph.nodes:
-            if isinstance(node.op, Reshape):
-                yield MemoryStep(node.name, node.inputs, node.output, alias=True)
-            elif node.name in by_name:
-                yield by_name[node.name].memory
+    def _named(self, node: Node) -> Step:
+        try:
+            return self._single(node)
+        except TinyqError as error:
+            raise type(error)(f"layer '{node.label}': {error}") from error
 
     def _single(self, node: Node) -> Step:
         follower = find_follower(self.graph, node)
@@ -233,7 +236,8 @@ class _Maker:
         return choose_kernel(request, self.target.wanted(node))
 
     def _banded(self, banding: Banding) -> Step:
-        kernels = [[self._choose_piece(piece) for piece in band] for band in banding.bands]
+        found: dict[tuple[object, ...], CLayer] = {}
+        kernels = [[self._choose_piece(piece, found) for piece in b] for b in banding.bands]
         between = banding.between()
         scratch = [max(k.scratch for k in column) for column in zip(*kernels, strict=True)]
         places = _pack_bands(between, scratch)
@@ -242,17 +246,17 @@ class _Maker:
             for band, row in zip(banding.bands, kernels, strict=True)
             for call in _band_calls(band, row, places)
         )
-        first, last = banding.nodes[0], banding.nodes[-1]
-        memory = MemoryStep(
-            first.name, first.inputs, last.output, scratch=places.size, overlay=banding.lead
-        )
-        return Step(banding.nodes, tuple(calls), memory)
+        return Step(banding.nodes, tuple(calls), _banded_memory(banding, places))
 
-    def _choose_piece(self, piece: Piece) -> CLayer:
+    def _choose_piece(self, piece: Piece, found: dict[tuple[object, ...], CLayer]) -> CLayer:
+        """The kernel of a piece; pieces of equal shapes have one."""
         node = piece.node
-        tensors = {node.inputs[0]: piece.ins, node.output: piece.out}
-        graph = Graph(self.graph.name, tensors, (node,), node.inputs, node.outputs)
-        return self._choose(graph, node, None)
+        key = node.name, piece.ins.shape, piece.out.shape, window_of(node.op)
+        if key not in found:
+            tensors = {node.inputs[0]: piece.ins, node.output: piece.out}
+            graph = Graph(self.graph.name, tensors, (node,), node.inputs, node.outputs)
+            found[key] = self._choose(graph, node, None)
+        return found[key]
 
 
 @dataclass(frozen=True)
@@ -294,16 +298,58 @@ def _row_offset(tensor: Tensor, row: int) -> int:
     return row * (tensor.size // tensor.shape[0])
 
 
-def _within(maker: _Maker, ram: int, reached: int) -> Program:
+def memory_steps(graph: Graph, steps: Sequence[MemoryStep]) -> tuple[MemoryStep, ...]:
+    """The steps and, where they stand in the graph, its reshapes."""
+    by_name = {step.name: step for step in steps}
+    aliases = (
+        MemoryStep(n.name, n.inputs, n.output, alias=True) if isinstance(n.op, Reshape) else None
+        for n in graph.nodes
+    )
+    both = (alias or by_name.get(n.name) for alias, n in zip(aliases, graph.nodes, strict=True))
+    return tuple(step for step in both if step is not None)
+
+
+def _within(maker: _Maker, whole: Program, ram: int) -> Program:
     """The program with the fewest repeated operations whose arena fits."""
-    for banding in bandings(maker.graph):
-        program = maker.program(banding)
-        reached = min(reached, program.plan.arena_bytes)
-        if program.plan.arena_bytes <= ram:
-            return program
+    steps = [step.memory for step in whole.steps]
+    alive = _alive(maker.graph, steps)
+    worst = max(alive, key=lambda name: alive[name])
+    able = [b for b in bandings(maker.graph) if worst in {node.name for node in b.nodes}]
+    bounds = [_least_arena(maker.graph, steps, banding) for banding in able]
+    for banding, bound in zip(able, bounds, strict=True):
+        if bound <= ram:
+            program = maker.banded(whole, banding)
+            if program.plan.arena_bytes <= ram:
+                return program
+    reached = whole.plan.arena_bytes
+    if able:
+        best = maker.banded(whole, able[bounds.index(min(bounds))])
+        reached = min(reached, best.plan.arena_bytes)
     raise InputError(
         f"--ram {ram} bytes: the smallest arena found has {reached} bytes; allow as many, or make "
         "the first layers smaller"
+    )
+
+
+def _alive(graph: Graph, steps: Sequence[MemoryStep]) -> dict[str, int]:
+    """Bytes in use during every step, by name: no arena is smaller than the largest."""
+    every = memory_steps(graph, steps)
+    buffers = find_buffers(graph, every)
+    return {step.name: sum(b.size_at(i) for b in buffers) for i, step in enumerate(every)}
+
+
+def _least_arena(graph: Graph, steps: Sequence[MemoryStep], banding: Banding) -> int:
+    """What a program in bands needs at least, whatever scratch memory its kernels take."""
+    names = {node.name for node in banding.nodes}
+    places = _pack_bands(banding.between(), [0] * len(banding.nodes))
+    rest = [step for step in steps if step.name not in names]
+    return max(_alive(graph, [*rest, _banded_memory(banding, places)]).values())
+
+
+def _banded_memory(banding: Banding, places: _Places) -> MemoryStep:
+    first, last = banding.nodes[0], banding.nodes[-1]
+    return MemoryStep(
+        first.name, first.inputs, last.output, scratch=places.size, overlay=banding.lead
     )
 
 
