@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import every_op_graph
+from graphs import GraphBuilder, every_op_graph
 from h5_models import small_h5
 
 from tinyq import __version__, backends, executor
@@ -313,3 +313,19 @@ def test_json_outputs_are_bounded(
     result = cli("run", model, "--data", data, json_file=True)
     assert len(result.json["outputs"]) == 2
     assert (result.json["outputs_complete"], result.json["count"]) == (False, 6)
+
+
+def test_a_limit_of_the_arena(cli: Any, tmp_path: Path) -> None:
+    g = GraphBuilder(np.random.default_rng(0))
+    x = g.conv(g.input((16, 16, 1)), 4, kernel=(3, 3))
+    x = g.conv(x, 6, kernel=(3, 3), strides=(2, 2))
+    path = tmp_path / "bands.tq"
+    save_graph(g.build("bands", [g.dense(g.flatten(x), 3)]), path)
+    free = cli("inspect", path, json_file=True).json["arena_bytes"]
+    limited = cli("inspect", path, "--ram", "1k", json_file=True)
+    assert limited.json["arena_bytes"] <= 1024 < free
+    assert cli("verify", path, "--on", "host", "--ram", "1k").code == 0
+    refused = cli("inspect", path, "--ram", 100)
+    assert refused.code == 2
+    assert "--ram 100 bytes: the smallest arena found has" in refused.err
+    assert "is not a number of bytes" in cli("inspect", path, "--ram", "1.5k").err
