@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from kernels.harness import Case, Check, Codes
 from kernels.random_layers import codes, label, random_input, random_window, tensor, weights
-
 from tinyq.cores import CORES, Core
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.graph import Graph, Node
@@ -165,32 +165,59 @@ def test_shapes_of_real_models(encoding: str, check: Check) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["int8", "lut4"])
+def test_points_may_take_the_place_of_their_input(encoding: str, check: Check) -> None:
+    rng = np.random.default_rng(10)
+    cases = []
+    for shape, outputs in [((5, 5, 64), 64), ((3, 3, 35), 35), ((4, 7, 18), 18), ((9, 9, 58), 58)]:
+        case = random_case(rng, encoding, shape, outputs, POINT)
+        assert case is not None
+        assert case.layer().in_place == (0,)
+        cases.append(replace(case, in_place=0))
+    check(cases)
+
+
+def test_what_is_read_again_stays() -> None:
+    rng = np.random.default_rng(11)
+    for outputs, window in [(9, POINT), (8, POINT | {"strides": (2, 2)}), (8, SAME)]:
+        case = random_case(rng, "int8", (6, 6, 8), outputs, window)
+        assert case is not None
+        assert case.layer().in_place == ()
+    # Groups of channels: every group reads all pixels.
+    case = random_case(rng, "lut4", (9, 9, 400), 400, POINT)
+    assert case is not None
+    layer = case.layer()
+    assert (layer.fields["group"], layer.in_place) != (100, (0,))
+
+
+def random_sum(rng: np.random.Generator, encoding: str, is_usual: bool) -> AddCase:
+    """A convolution and an addition of any kind; ``is_usual``: those of residual networks."""
+    x = random_input(rng, (5, 3, int(rng.choice([3, 4]))))
+    op, y = random_op(rng, encoding, x, int(rng.choice([4, 5, 11])), SAME)
+    middle = replace(y, name="m")
+    add = Add(str(rng.choice(["relu", "linear"])))
+    bits = int(rng.choice([8, 8, 4]))
+    if is_usual:
+        exponents = np.minimum(op.quantized.exponents, y.exponent - x.exponent - 2)
+        op = replace(op, weights=replace(op.quantized, exponents=exponents))
+        op = replace(op, activation="linear", rounding="tflite")
+        middle, add, bits = replace(middle, dtype="int8", bits=8), Add("relu"), 8
+    dtype, exponent = str(rng.choice(["int8", "uint8"])), y.exponent + int(rng.integers(-3, 4))
+    other = tensor("o", y.shape, dtype, exponent)
+    finest = min(exponent, y.exponent)
+    kind = "int8" if add.activation == "linear" else "uint8"
+    out = tensor("z", y.shape, kind, finest + int(rng.choice([0, 1, 2, 3])), bits)
+    xs = (codes(rng, x), codes(rng, other))
+    name = f"{label(op, x)} + {other.dtype}"
+    return AddCase(op, (x, other), out, xs, None, name, middle, add, bool(rng.random() < 0.5))
+
+
+@pytest.mark.parametrize("encoding", ["int8", "lut4"])
 def test_additions(encoding: str, check: Check) -> None:
     rng = np.random.default_rng(9)
-    cases = []
-    for index in range(24):
-        x = random_input(rng, (5, 3, int(rng.choice([3, 4]))))
-        op, y = random_op(rng, encoding, x, int(rng.choice([4, 5, 11])), SAME)
-        middle = replace(y, name="m")
-        if index % 2:  # what residual networks have
-            op = replace(op, activation="linear", rounding="tflite")
-            middle = replace(middle, dtype="int8", bits=8)
-        dtype, exponent = str(rng.choice(["int8", "uint8"])), y.exponent + int(rng.integers(-3, 4))
-        other = tensor("o", y.shape, dtype, exponent)
-        finest = min(exponent, y.exponent)
-        add = Add(str(rng.choice(["relu", "linear"])))
-        out = tensor(
-            "z", y.shape, "int8" if add.activation == "linear" else "uint8",
-            finest + int(rng.choice([0, 1, 2, 3])), int(rng.choice([8, 8, 4])),
-        )  # fmt: skip
-        xs = (codes(rng, x), codes(rng, other))
-        kind = f"{label(op, x)} + {other.dtype}"
-        swapped = bool(rng.random() < 0.5)
-        cases += [
-            AddCase(op, (x, other), out, xs, place, kind, middle, add, swapped)
-            for place in (None, 1)
-        ]
-    check(cases)
+    cases = [random_sum(rng, encoding, is_usual=index % 2 > 0) for index in range(24)]
+    functions = [case.layer().fields.get("pass") for case in cases]
+    assert {None, "tq_dsp_pass_add_u8", "tq_dsp_pass_add_s8"} <= set(functions)
+    check([replace(case, in_place=place) for case in cases for place in (None, 1)])
 
 
 def bound_case(n: int, activation: str, over: int) -> tuple[Conv2D, Tensor, Tensor]:

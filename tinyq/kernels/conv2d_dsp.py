@@ -10,7 +10,7 @@ Deliberately absent: sums beyond the bound, and single pixels (a pair would be h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,14 +18,15 @@ import numpy as np
 
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.kernels.request import Request
-from tinyq.numerics import IntArray
+from tinyq.kernels.spare import spare_bytes
+from tinyq.numerics import INT16_MAX, IntArray
 from tinyq.ops import Conv2D
 from tinyq.ops.clayer import CLayer, CStruct, CTable, shape_fields
 from tinyq.proof import LayerProof
 
 #: a sum with bias and rounding constant stays below this in magnitude
 SUM_LIMIT: Final = 2**23
-#: bytes of scratch memory that are spent where less would do
+#: bytes of scratch memory that any layer may take
 SCRATCH: Final = 5 * 1024
 #: bytes that are spent where nothing less does
 MOST_SCRATCH: Final = 12 * 1024
@@ -35,9 +36,11 @@ CHUNK: Final = 8
 #: fewest output pixels that pay for expanding packed codes, and for pairs at all
 LEAST_EXPANDED: Final = 4
 LEAST_PIXELS: Final = 2
-#: measured instructions, for the choice of tiles: widening an element, expanding a code, for each
-#: two taps of four channels at two pixels, for each segment, copying a word
-WIDEN, EXPAND, TAPS, SEGMENT, COPY = 1.5, 1.8, 14.5, 11.0, 2.5
+#: measured instructions, for the choice of tiles: of a pair of pixels and a group, of a tile;
+#: widening an element; the end of a block; two taps of a block; a segment; copying a word
+PAIR, TILE, WIDEN, BLOCK_END, TAPS, SEGMENT, COPY = 80.0, 150.0, 1.6, 46.0, 14.2, 14.0, 5.0
+#: tilings are as good as the cheapest one up to this factor
+NEARLY: Final = 1.004
 #: for linear layers with TFLite's rounding
 TFLITE_PASS: Final = "tq_dsp_pass_tflite_s8"
 #: order in which SXTB16 and its rotated form give four bytes
@@ -49,49 +52,58 @@ class Windows:
     """How a convolution's windows lie in the tile, in elements of 16 bits.
 
     Attributes:
-        pixels: only what 1x1 windows read is widened; else whole padded rows.
+        pixels: only what 1x1 windows read is widened; else padded rows.
         four: in every four elements the order is ``FOUR``.
         segments, length: a window is ``segments`` runs of ``length`` elements.
-        pitch, used: elements of a tile's row, and those of an input row that are read.
-        col_step, row_step: to the next output pixel's window, to the next output row's.
-        rows: rows of the tile for the first output row; ``stride`` more for each further one.
+        strides: of the convolution.
+        channels: elements of an input pixel; in the tile of pixels, even.
     """
 
     pixels: bool
     four: bool
     segments: int
     length: int
-    pitch: int
-    used: int
-    col_step: int
-    row_step: int
-    rows: int
-    stride: int
+    strides: tuple[int, int]
+    channels: int
 
     @property
     def words(self) -> int:
         """Words of a segment."""
         return -(-self.length // 2)
 
-    def tile_bytes(self, rows: int) -> int:
-        """Bytes of the tile for ``rows`` output rows; an odd segment reads one element more."""
-        count = self.pitch * (self.rows + (rows - 1) * self.stride)
-        return align(2 * (count + self.length % 2))
+    @property
+    def block_bytes(self) -> int:
+        """Expanded weights of a block."""
+        return 8 * self.segments * self.words
+
+    @property
+    def col_step(self) -> int:
+        """From an output pixel's window to the next one's."""
+        return self.channels if self.pixels else self.channels * self.strides[1]
+
+    def pitch(self, cols: int) -> int:
+        """A row of the tile for ``cols`` output columns."""
+        return (cols - 1) * self.col_step + (self.channels if self.pixels else self.length)
+
+    def lines(self, rows: int) -> int:
+        """Rows of the tile for ``rows`` output rows."""
+        return rows if self.pixels else (rows - 1) * self.strides[0] + self.segments
+
+    def tile_bytes(self, rows: int, cols: int) -> int:
+        """Bytes of the tile; an odd segment reads one element more."""
+        return align(2 * (self.pitch(cols) * self.lines(rows) + self.length % 2))
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Rows of a tile, blocks of a group, and whether windows are copied together."""
+    """Output rows and columns of a tile, blocks of a group, and what is where in scratch memory.
+
+    ``windows``, ``sums``, ``table`` and ``weights`` are byte offsets, ``size`` is all of it.
+    """
 
     rows: int
+    cols: int
     group: int
-    gathers: bool
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """Where things lie in scratch memory behind the tile, in bytes, and its size."""
-
     windows: int
     sums: int
     table: int
@@ -99,41 +111,70 @@ class Scratch:
     size: int
 
 
+@dataclass(frozen=True)
+class Job:
+    """What tiles are chosen for."""
+
+    windows: Windows
+    out: tuple[int, int]
+    blocks: int
+    table_bytes: int
+    gathers: bool
+    keeps_sums: bool
+
+    @property
+    def packed(self) -> bool:
+        """Weights are expanded."""
+        return self.table_bytes > 0
+
+
 def choose(request: Request) -> CLayer | None:
     """For cores with DSP, any convolution whose sums the lanes hold."""
-    return build(request)
+    return build(request, end_fields)
 
 
-def build(request: Request) -> CLayer | None:
-    """Descriptor and scratch, without a fused addition; ``None`` where the kernel cannot."""
-    op, proof = request.node.op, request.proof
-    if not request.core.dsp or not isinstance(op, Conv2D) or proof is None:
+def build(request: Request, end_of: Callable[[Request], CStruct]) -> CLayer | None:
+    """The layer, its sums ended by the fields of ``end_of``; ``None`` where the kernel cannot."""
+    op = request.node.op
+    if not request.core.dsp or not isinstance(op, Conv2D):
         return None
-    if not fits_lanes(proof):
+    if largest_sum(request.proof) >= SUM_LIMIT:
         return None
     height, width, _ = request.out.shape
     packed = ENCODINGS[op.quantized.encoding].bits < 8
     if height * width < (LEAST_EXPANDED if packed else LEAST_PIXELS):
         return None
-    windows = find_windows(op, request.ins[0].shape, request.out.shape)
+    windows = find_windows(op, request.ins[0].shape)
     if packed and windows.length % 2 and not windows.pixels and zero_code(op.quantized) is None:
         return None
-    tiling = find_tiling(windows, op.quantized, (height, width), packed)
-    if tiling is None or max(windows.pitch, windows.row_step) > 65535:
+    end = end_of(request)
+    job = find_job(windows, op.quantized, (height, width), "finish" in end)
+    tiling = find_tiling(job, SCRATCH + spare_bytes(request.graph, request.node))
+    if tiling is None:
         return None
-    scratch = find_scratch(windows, tiling, op.quantized, packed)
     fields = {
         **weights_fields(op.quantized, windows),
-        **end_fields(request),
-        **shapes_fields(request, op),
-        **tile_fields(windows, tiling, scratch, request.ins[0].signed),
+        **end,
+        **shapes_fields(request),
+        **tile_fields(job, tiling, request.ins[0].signed),
     }
-    return CLayer("conv2d_dsp", fields, request.plain.detail, scratch=scratch.size)
+    in_place = (0,) if may_overlay(request, job, tiling) else ()
+    detail = request.plain.detail
+    return CLayer("conv2d_dsp", fields, detail, scratch=tiling.size, in_place=in_place)
 
 
-def fits_lanes(proof: LayerProof) -> bool:
-    """The sums' bound of ``tinyq/conv2d_dsp.h``; that of weights holds for every encoding."""
-    return max(proof.final_hi, -proof.final_lo) + proof.margin < SUM_LIMIT
+def may_overlay(request: Request, job: Job, tiling: Tiling) -> bool:
+    """Every pixel is read before one of its bytes is written, and nothing is read again."""
+    x, y = request.ins[0].shape, request.out.shape
+    if not job.windows.pixels or x[:2] != y[:2] or y[2] > x[2]:
+        return False
+    in_order = tiling.cols == y[1] or y[2] == x[2]
+    return in_order and (tiling.group == job.blocks or (tiling.rows, tiling.cols) == job.out)
+
+
+def largest_sum(proof: LayerProof | None) -> int:
+    """Magnitude that a finished sum with bias and rounding constant can take."""
+    return 2**31 if proof is None else max(proof.final_hi, -proof.final_lo) + proof.margin
 
 
 def align(size: int) -> int:
@@ -158,7 +199,9 @@ def code_levels(weights: Weights) -> IntArray:
     if encoding.levels is not None:
         return np.array(encoding.levels, np.int8)
     codes = np.arange(2**encoding.bits)
-    return (codes - ((codes >> (encoding.bits - 1)) << encoding.bits)).astype(np.int8)
+    levels: IntArray = codes - ((codes >> (encoding.bits - 1)) << encoding.bits)
+    image: IntArray = levels.astype(np.int8)
+    return image
 
 
 def arrange(values: IntArray, windows: Windows, filler: int) -> IntArray:
@@ -174,7 +217,9 @@ def arrange(values: IntArray, windows: Windows, filler: int) -> IntArray:
         rows = np.concatenate([quads.reshape(*rows.shape[:2], whole), rows[..., whole:]], axis=2)
     fill = ((0, -outputs % BLOCK), (0, 0), (0, windows.length % 2))
     padded = np.pad(rows, fill, constant_values=filler)
-    return padded.reshape(-1, BLOCK, windows.segments * windows.words * 2).transpose(0, 2, 1)
+    blocks: IntArray = padded.reshape(-1, BLOCK, windows.segments * windows.words * 2)
+    taps: IntArray = blocks.transpose(0, 2, 1)
+    return taps
 
 
 def weights_fields(weights: Weights, windows: Windows) -> dict[str, Any]:
@@ -206,11 +251,10 @@ def weights_fields(weights: Weights, windows: Windows) -> dict[str, Any]:
 # --- the end of a sum ----------------------------------------------------------------------------
 
 
-def end_fields(request: Request) -> dict[str, Any]:
+def end_fields(request: Request) -> CStruct:
     """Starts with shifts, and the function that makes outputs of sums."""
     requant = request.plain.fields["requant"]
-    least = int(requant["shift"].values.min())
-    function = end_function(requant, least)
+    function = end_function(request)
     return {
         **function,
         "starts": starts_table(request, adjusted=function.get("pass") == TFLITE_PASS),
@@ -220,13 +264,16 @@ def end_fields(request: Request) -> dict[str, Any]:
     }
 
 
-def end_function(requant: CStruct, least_shift: int) -> dict[str, Any]:
+def end_function(request: Request) -> dict[str, Any]:
     """The pass for a rounding and a range, or the finish that does any."""
-    folded = requant["rounding"] == "TQ_ROUND_FOLDED"
-    suffix = {(0, 255): "u8", (-128, 127): "s8"}.get((requant["lo"], requant["hi"]))
-    if folded and suffix is not None:
-        return {"pass": f"tq_dsp_pass_{suffix}"}
-    if suffix == "s8" and least_shift >= 2:
+    requant = request.plain.fields["requant"]
+    folded, limits = requant["rounding"] == "TQ_ROUND_FOLDED", (requant["lo"], requant["hi"])
+    least = int(requant["shift"].values.min())
+    if folded and limits == (0, 255) and largest_sum(request.proof) >> least <= INT16_MAX:
+        return {"pass": "tq_dsp_pass_u8"}
+    if folded and limits == (-128, 127):
+        return {"pass": "tq_dsp_pass_s8"}
+    if limits == (-128, 127) and least >= 2:
         return {"pass": TFLITE_PASS}
     return {"finish": "tq_dsp_finish_any"}
 
@@ -256,69 +303,89 @@ def starts_table(request: Request, adjusted: bool) -> CTable:
 # --- windows, tiles, scratch ---------------------------------------------------------------------
 
 
-def find_windows(op: Conv2D, shape: tuple[int, ...], out: tuple[int, ...]) -> Windows:
+def find_windows(op: Conv2D, shape: tuple[int, ...]) -> Windows:
     """The tile's layout for one convolution."""
-    (kh, kw), (sy, sx), channels = op.kernel, op.strides, shape[2]
+    (kh, kw), channels = op.kernel, shape[2]
     if (kh, kw) == (1, 1) and not any(op.padding):
-        step = channels + channels % 2
-        pitch = out[1] * step
-        return Windows(True, True, 1, channels, pitch, 0, step, pitch, 1, 1)
-    pitch = ((out[1] - 1) * sx + kw) * channels
-    used = min(shape[1] * channels, pitch - op.padding[2] * channels)
-    length, step = kw * channels, sx * channels
-    return Windows(False, channels % 4 == 0, kh, length, pitch, used, step, sy * pitch, kh, sy)
+        return Windows(True, True, 1, channels, op.strides, channels + channels % 2)
+    return Windows(False, channels % 4 == 0, kh, kw * channels, op.strides, channels)
 
 
-def find_scratch(windows: Windows, tiling: Tiling, weights: Weights, packed: bool) -> Scratch:
-    """Offsets and size."""
-    blocks = -(-weights.shape[0] // BLOCK)
-    taps = windows.segments * windows.words
-    at_windows = windows.tile_bytes(tiling.rows)
-    at_sums = at_windows + (8 * taps if tiling.gathers else 0)
-    at_table = at_sums + 32 * min(CHUNK, blocks)
-    entries = 4 ** ENCODINGS[weights.encoding].bits if packed else 0
-    at_weights = at_table + align(2 * entries)
-    size = at_weights + (8 * taps * min(tiling.group, blocks) if packed else 0)
-    return Scratch(at_windows, at_sums, at_table, at_weights, size)
+def find_job(windows: Windows, weights: Weights, out: tuple[int, int], keeps_sums: bool) -> Job:
+    """Whether short segments are worth copying together follows from the number of blocks."""
+    bits, blocks = ENCODINGS[weights.encoding].bits, -(-weights.shape[0] // BLOCK)
+    gathers = windows.segments > 1 and copying(windows) < blocks * (windows.segments - 1) * SEGMENT
+    return Job(windows, out, blocks, 2 * 4**bits if bits < 8 else 0, gathers, keeps_sums)
 
 
-def find_tiling(
-    windows: Windows, weights: Weights, out: tuple[int, int], packed: bool
-) -> Tiling | None:
-    """The cheapest tiling within ``SCRATCH``, else the smallest one within ``MOST_SCRATCH``."""
+def copying(windows: Windows) -> float:
+    """Instructions that put the segments of two windows side by side."""
+    return 2 * windows.segments * (9 if windows.words == 2 else 8 + COPY * windows.words)
+
+
+def find_tiling(job: Job, budget: int) -> Tiling | None:
+    """The smallest of nearly the cheapest tilings in ``budget`` bytes, else the smallest of all."""
     found = [
-        (find_scratch(windows, tiling, weights, packed).size, cost, tiling)
-        for tiling, cost in tilings(windows, weights, out, packed)
+        (cost(job, tiling), tiling)
+        for rows in range(1, job.out[0] + 1)
+        for cols in sorted({-(-job.out[1] // parts) for parts in range(1, job.out[1] + 1)})
+        for tiling in [place(job, rows, cols, budget)]
     ]
-    fitting = [item for item in found if item[0] <= SCRATCH]
-    if fitting:
-        return min(fitting, key=lambda item: (item[1], item[0]))[2]
-    size, _, tiling = min(found, key=lambda item: item[:2])
-    return tiling if size <= MOST_SCRATCH else None
+    fitting = [item for item in found if item[1].size <= budget]
+    if not fitting:
+        smallest = min((tiling for _, tiling in found), key=lambda tiling: tiling.size)
+        return smallest if smallest.size <= MOST_SCRATCH else None
+    enough = min(fitting, key=lambda item: item[0])[0] * NEARLY
+    return min((t for c, t in fitting if c <= enough), key=lambda tiling: tiling.size)
 
 
-def tilings(
-    windows: Windows, weights: Weights, out: tuple[int, int], packed: bool
-) -> Iterator[tuple[Tiling, float]]:
-    """All tilings with an estimate of the instructions that depend on them."""
-    blocks, taps = -(-weights.shape[0] // BLOCK), windows.segments * windows.words
-    apart = 2 * windows.segments * (COPY * windows.words + 6)
-    gathers = windows.segments > 1 and apart < blocks * (windows.segments - 1) * SEGMENT
-    codes = blocks * taps * 8
-    groups = range(1, blocks + 1) if packed else [blocks]
-    for rows in range(1, out[0] + 1):
-        tiles = -(-out[0] // rows)
-        pairs = sum(-(-min(rows, out[0] - y) * out[1] // 2) for y in range(0, out[0], rows))
-        widened = windows.pitch * (windows.rows * tiles + windows.stride * (out[0] - tiles))
-        cost = WIDEN * widened + pairs * (apart if gathers else 0.0)
-        cost += pairs * (50.0 + blocks * (50.0 + TAPS * taps))
-        for group in groups:
-            times = (1 if group == blocks else tiles) if packed else 0
-            extra = 50.0 * pairs * (-(-blocks // group) - 1)
-            yield Tiling(rows, group, gathers), cost + EXPAND * codes * times + extra
+def place(job: Job, rows: int, cols: int, budget: int) -> Tiling:
+    """A tile of this size, and groups as large as ``budget`` lets them be, but even.
+
+    The table overlays the tile where that is filled after it was used.
+    """
+    windows, whole = job.windows, (rows, cols) == job.out
+    tile = max(windows.tile_bytes(rows, cols), job.table_bytes)
+    sums = tile + (windows.block_bytes if job.gathers else 0)  # two windows, 4 bytes a word
+    weights = sums + (32 * min(CHUNK, job.blocks) if job.keeps_sums else 0)
+    if not job.packed:
+        return Tiling(rows, cols, job.blocks, tile, sums, 0, weights, weights)
+    table, start = 0, weights
+    fitting = max((budget - start) // windows.block_bytes, 1)
+    if whole and fitting < job.blocks:
+        table, start = weights, weights + job.table_bytes
+        fitting = max((budget - start) // windows.block_bytes, 1)
+    group = even(job.blocks, fitting)
+    size = start + group * windows.block_bytes
+    return Tiling(rows, cols, group, tile, sums, table, start, size)
 
 
-def shapes_fields(request: Request, op: Conv2D) -> dict[str, Any]:
+def even(blocks: int, most: int) -> int:
+    """Blocks of a group of at most ``most``, all groups alike if possible."""
+    groups = -(-blocks // min(most, blocks))
+    return -(-blocks // groups)
+
+
+def cost(job: Job, tiling: Tiling) -> float:
+    """Estimate of instructions, as far as they depend on the tiling or compare with what does."""
+    windows, (height, width) = job.windows, job.out
+    groups = -(-job.blocks // tiling.group)
+    spans = [
+        [min(size, whole - start) for start in range(0, whole, size)]
+        for size, whole in ((tiling.rows, height), (tiling.cols, width))
+    ]
+    tiles = len(spans[0]) * len(spans[1])
+    widened = sum(map(windows.lines, spans[0])) * sum(map(windows.pitch, spans[1]))
+    pairs = sum(-(-rows * cols // 2) for rows in spans[0] for cols in spans[1])
+    taps = windows.segments * windows.words
+    each = PAIR * groups + job.blocks * (BLOCK_END + TAPS * taps)
+    each += copying(windows) * groups if job.gathers else 0.0
+    fills = (WIDEN * widened + TILE * tiles) * (groups if tiles > 1 else 1)
+    expanding = groups * 2 * job.table_bytes if job.packed else 0
+    return fills + pairs * each + expanding
+
+
+def shapes_fields(request: Request) -> dict[str, Any]:
     """Shapes and kernel."""
     return {
         "input": shape_fields(request.ins[0].shape),
@@ -327,22 +394,24 @@ def shapes_fields(request: Request, op: Conv2D) -> dict[str, Any]:
     }
 
 
-def tile_fields(windows: Windows, tiling: Tiling, scratch: Scratch, signed: bool) -> dict[str, Any]:
+def tile_fields(job: Job, tiling: Tiling, signed: bool) -> dict[str, Any]:
     """What the schedule goes by."""
+    windows = job.windows
     kind = "pixels" if windows.pixels else "rows4" if windows.four else "rows"
+    pitch = windows.pitch(tiling.cols)
     return {
         "fill": f"tq_dsp_fill_{kind}_{'s8' if signed else 'u8'}",
         "tile_rows": tiling.rows,
-        "row_elements": windows.used,
-        "row_pitch": windows.pitch,
+        "tile_cols": tiling.cols,
+        "row_pitch": pitch,
         "col_step": windows.col_step,
-        "row_step": windows.row_step,
+        "row_step": pitch * (1 if windows.pixels else windows.strides[0]),
         "segments": windows.segments,
         "words": windows.words,
         "group": tiling.group,
-        "gathers": int(tiling.gathers),
-        "at_windows": scratch.windows,
-        "at_sums": scratch.sums,
-        "at_table": scratch.table,
-        "at_weights": scratch.weights,
+        "gathers": int(job.gathers),
+        "at_windows": tiling.windows,
+        "at_sums": tiling.sums,
+        "at_table": tiling.table,
+        "at_weights": tiling.weights,
     }

@@ -12,25 +12,28 @@ from typing import Any
 
 from tinyq.kernels import conv2d_dsp
 from tinyq.kernels.request import Request
-from tinyq.ops.clayer import CLayer
+from tinyq.ops.clayer import CLayer, CStruct
 
 
 def choose(request: Request) -> CLayer | None:
     """Where an addition alone reads a convolution that conv2d_dsp can do."""
     if request.follower is None:
         return None
-    layer = conv2d_dsp.build(request)
+    layer = conv2d_dsp.build(request, end_fields)
     if layer is None:
         return None
+    return replace(layer, stem="conv2d_dsp_add", in_place=(1,), fuses=True)
+
+
+def end_fields(request: Request) -> CStruct:
+    """A pass that adds, where there is one for both ends, else the finish that does any."""
+    plain = dict(conv2d_dsp.end_fields(request))
     addition = add_fields(request)
-    fields = {**layer.fields, "add": addition}
-    name = fast_pass(fields.pop("pass", None), addition)
+    name = fast_pass(plain.pop("pass", None), addition)
     if name is not None:
-        fields |= {"pass": name}
-    else:
-        starts = conv2d_dsp.starts_table(request, adjusted=False)
-        fields |= {"finish": "tq_dsp_finish_add_any", "starts": starts}
-    return replace(layer, stem="conv2d_dsp_add", fields=fields, in_place=(1,), fuses=True)
+        return plain | {"add": addition, "pass": name}
+    starts = conv2d_dsp.starts_table(request, adjusted=False)
+    return plain | {"add": addition, "finish": "tq_dsp_finish_add_any", "starts": starts}
 
 
 def fast_pass(plain: str | None, addition: Mapping[str, Any]) -> str | None:

@@ -162,5 +162,14 @@ TQ_DSP_DECLARE_PASS(add_s8) {
 }
 
 #else
-typedef int tq_conv2d_dsp_blocks_is_assembly;
+
+/* The offsets that the assembly knows. */
+typedef char tq_assert_dsp_blocks
+    [offsetof(tq_dsp_blocks, starts) == 4 && offsetof(tq_dsp_blocks, blocks) == 8 &&
+             offsetof(tq_dsp_blocks, segments) == 12 && offsetof(tq_dsp_blocks, words) == 16 &&
+             offsetof(tq_dsp_blocks, pitch) == 20 && offsetof(tq_dsp_blocks, own) == 24 &&
+             offsetof(tq_dsp_blocks, factors) == 56
+         ? 1
+         : -1];
+
 #endif

@@ -14,21 +14,48 @@ static int16_t *put_zeros(int16_t *to, uint32_t count) {
     return to;
 }
 
-TQ_INLINE void fill_rows(const tq_conv2d_dsp *layer, const uint8_t *input, uint32_t first,
-                         uint32_t rows, int16_t *tile, int is_signed, int in_order) {
+/* Where the elements of a tile's row come from: zeros, an input row, zeros. */
+typedef struct part {
+    uint32_t before;
+    uint32_t from;
+    uint32_t count;
+    uint32_t after;
+} part;
+
+static part find_part(const tq_conv2d_dsp *layer, const tq_dsp_area *area) {
     const tq_kernel *const kernel = &layer->kernel;
-    const uint32_t left = (uint32_t)kernel->left * layer->input.channels;
-    const uint32_t right = layer->row_pitch - left - layer->row_elements;
+    const int32_t channels = layer->input.channels;
+    const int32_t width = layer->input.width * channels;
+    const int32_t begin = ((int32_t)(area->left * kernel->col_stride) - kernel->left) * channels;
+    const int32_t columns = (int32_t)((area->cols - 1) * kernel->col_stride) + kernel->width;
+    const int32_t end = begin + columns * channels;
+    const int32_t first = tq_clamp(begin, 0, width); /* of the image's row */
+    const int32_t last = tq_clamp(end, first, width);
+    const int32_t before = begin < 0 ? tq_clamp(-begin, 0, end - begin) : 0;
+    const part found = {
+        .before = (uint32_t)before,
+        .from = (uint32_t)first,
+        .count = (uint32_t)(last - first),
+        .after = (uint32_t)(end - begin - before - (last - first)),
+    };
+    return found;
+}
+
+TQ_INLINE void fill_rows(const tq_conv2d_dsp *layer, const uint8_t *input, const tq_dsp_area *area,
+                         int16_t *tile, int is_signed, int in_order) {
+    const tq_kernel *const kernel = &layer->kernel;
+    const part p = find_part(layer, area);
     const uint32_t stride = (uint32_t)layer->input.width * layer->input.channels;
-    uint32_t y = first * kernel->row_stride - kernel->top; /* wraps above the image */
-    for (uint32_t n = (rows - 1) * kernel->row_stride + kernel->height; n > 0; n--, y++) {
+    uint32_t y = area->top * kernel->row_stride - kernel->top; /* wraps above the image */
+    uint32_t left = (area->rows - 1) * kernel->row_stride + kernel->height;
+    for (; left > 0; left--, y++, tile += layer->row_pitch) {
         if (y >= layer->input.height) {
-            tile = put_zeros(tile, layer->row_pitch);
-        } else {
-            tile = put_zeros(tile, left);
-            tile = widen(input + y * stride, layer->row_elements, tile, is_signed, in_order);
-            tile = put_zeros(tile, right);
+            put_zeros(tile, p.before + p.count + p.after);
+            continue;
         }
+        int16_t *to = put_zeros(tile, p.before);
+        to = widen(input + y * stride + p.from, p.count, to, is_signed, in_order);
+        put_zeros(to, p.after);
     }
 }
 
@@ -42,35 +69,37 @@ TQ_INLINE int16_t *fill_pixel(const uint8_t *from, uint32_t channels, int16_t *t
     return tile;
 }
 
-TQ_INLINE void fill_pixels(const tq_conv2d_dsp *layer, const uint8_t *input, uint32_t first,
-                           uint32_t rows, int16_t *tile, int is_signed) {
+TQ_INLINE void fill_pixels(const tq_conv2d_dsp *layer, const uint8_t *input,
+                           const tq_dsp_area *area, int16_t *tile, int is_signed) {
     const tq_kernel *const kernel = &layer->kernel;
     const uint32_t channels = layer->input.channels;
-    const uint32_t stride = (uint32_t)layer->input.width * channels;
-    const uint8_t *row = input + first * kernel->row_stride * stride;
+    const uint32_t step = kernel->col_stride * channels;
+    const uint32_t stride = (uint32_t)layer->input.width * channels * kernel->row_stride;
+    const uint8_t *row = input + area->top * stride + area->left * step;
     const int is_dense = kernel->col_stride == 1 && channels % 4U == 0;
-    for (; rows > 0; rows--, row += kernel->row_stride * stride) {
+    for (uint32_t left = area->rows; left > 0; left--, row += stride, tile += layer->row_pitch) {
+        const uint8_t *pixel = row;
+        int16_t *to = tile;
         if (is_dense) {
-            tile = widen(row, layer->output.width * channels, tile, is_signed, 0);
+            widen(row, area->cols * channels, tile, is_signed, 0);
             continue;
         }
-        const uint8_t *pixel = row;
-        for (uint32_t n = layer->output.width; n > 0; n--) {
-            tile = fill_pixel(pixel, channels, tile, is_signed);
-            pixel += kernel->col_stride * channels;
+        for (uint32_t n = area->cols; n > 0; n--) {
+            to = fill_pixel(pixel, channels, to, is_signed);
+            pixel += step;
         }
     }
 }
 
 #define DEFINE_FILLS(type, is_signed)                                                              \
     TQ_DSP_DECLARE_FILL(rows_##type) {                                                             \
-        fill_rows(layer, input, first, rows, tile, is_signed, 1);                                  \
+        fill_rows(layer, input, area, tile, is_signed, 1);                                         \
     }                                                                                              \
     TQ_DSP_DECLARE_FILL(rows4_##type) {                                                            \
-        fill_rows(layer, input, first, rows, tile, is_signed, 0);                                  \
+        fill_rows(layer, input, area, tile, is_signed, 0);                                         \
     }                                                                                              \
     TQ_DSP_DECLARE_FILL(pixels_##type) {                                                           \
-        fill_pixels(layer, input, first, rows, tile, is_signed);                                   \
+        fill_pixels(layer, input, area, tile, is_signed);                                          \
     }
 
 DEFINE_FILLS(s8, 1)

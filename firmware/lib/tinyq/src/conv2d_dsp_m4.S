@@ -15,23 +15,23 @@
 #define ROUND 16       /* words */
 #define TAPS_BYTES 56  /* code for one word: 14 instructions of 4 bytes */
 
-/* Fields of tq_dsp_blocks. */
+/* Fields of tq_dsp_blocks, checked in conv2d_dsp_blocks.c. */
 #define WORK_WEIGHTS  0
 #define WORK_STARTS   4
 #define WORK_BLOCKS   8
 #define WORK_SEGMENTS 12
 #define WORK_WORDS    16
 #define WORK_PITCH    20
-#define WORK_OWN      24 /* seven words, from tq_dsp_prepare: */
+#define WORK_OWN      24 /* eight words, from tq_dsp_prepare: */
 /* pitch
  * x_back   from the end of a segment to the start of the next one, bytes of a window
  * w_back   the same for weights
  * entry    where the first round enters TAPS
  * skip     from a window to where its pointer starts
  * span     what the rounds of a segment move that pointer
- * tail     from the first segment to the last one */
-
-#define WORK_FACTORS 52
+ * tail     from the first segment to the last one
+ * begin    where a block begins: tq_dsp_segments, or the entry where there is one segment */
+#define WORK_FACTORS 56
 
 /* The frame. */
 #define PITCH   0
@@ -49,7 +49,8 @@
 #define FACTORS 60 /* two */
 #define SHIFTS  68 /* of this block */
 #define FINISH  72 /* the code after the sums */
-#define SAVED_W 76
+#define BEGIN   76 /* the code before the taps */
+#define SAVED_W 80
 #define FRAME   84 /* with nine saved registers a multiple of 8 */
 
 /* Registers. */
@@ -94,34 +95,33 @@
     .thumb_func
 /* void tq_dsp_prepare(tq_dsp_blocks *work): fills in WORK_OWN. */
 tq_dsp_prepare:
-    push    {r4-r8, lr}
-    ldr     r1, [r0, #WORK_PITCH]
-    ldr     r2, [r0, #WORK_WORDS]
-    add     r3, r2, #(ROUND - 1)
-    lsr     r3, r3, #4               /* rounds */
-    lsl     r7, r3, #6               /* span */
-    sub     r4, r2, r3, lsl #4
-    add     r4, r4, #ROUND           /* words of the first round */
-    sub     r2, r1, r7               /* x_back */
-    lsl     r3, r4, #3
+    push    {r4-r10, lr}
+    ldr     r1, [r0, #WORK_PITCH]    /* pitch */
+    ldr     r9, [r0, #WORK_WORDS]
+    add     r10, r9, #(ROUND - 1)
+    lsr     r10, r10, #4             /* rounds */
+    sub     r9, r9, r10, lsl #4
+    add     r9, r9, #ROUND           /* words of the first round */
+    lsl     r6, r10, #6              /* span */
+    sub     r2, r1, r6               /* x_back */
+    lsl     r3, r9, #3
     sub     r3, r3, #(8 * ROUND)     /* w_back */
-    rsb     r5, r4, #ROUND
-    mov     r6, #TAPS_BYTES
-    mul     r5, r5, r6
-    ldr     r6, =tq_dsp_taps
-    add     r5, r5, r6
-    orr     r5, r5, #1               /* entry, Thumb */
-    sub     r4, r4, #1
-    lsl     r6, r4, #2               /* skip */
-    mov     r4, r5
-    mov     r5, r6
-    mov     r6, r7
-    ldr     r7, [r0, #WORK_SEGMENTS]
-    sub     r7, r7, #1
-    mul     r7, r7, r1               /* tail */
-    add     r0, r0, #WORK_OWN
-    stm     r0, {r1-r7}
-    pop     {r4-r8, pc}
+    rsb     r4, r9, #ROUND
+    mov     r5, #TAPS_BYTES
+    mul     r4, r4, r5
+    ldr     r5, =tq_dsp_taps + 1
+    add     r4, r4, r5               /* entry */
+    sub     r5, r9, #1
+    lsl     r5, r5, #2               /* skip */
+    ldr     r10, [r0, #WORK_SEGMENTS]
+    subs    r10, r10, #1
+    mul     r7, r10, r1              /* tail */
+    mov     r8, r4                   /* begin */
+    beq     1f
+    ldr     r8, =tq_dsp_segments + 1
+1:  add     r0, r0, #WORK_OWN
+    stm     r0, {r1-r8}
+    pop     {r4-r10, pc}
     .ltorg
     .size   tq_dsp_prepare, . - tq_dsp_prepare
 
@@ -162,7 +162,8 @@ tq_dsp_pass_\kind:
 start:
     str     r12, [sp, #FINISH]
     add     r12, r0, #WORK_OWN
-    ldm     r12, {r4-r10}            /* pitch, x_back, w_back, entry, skip, span, tail */
+    ldm     r12, {r4-r11}            /* pitch, x_back, w_back, entry, skip, span, tail, begin */
+    str     r11, [sp, #BEGIN]
     ldr     r11, [r0, #WORK_WEIGHTS]
     add     r11, r11, r8, lsl #1     /* eight bytes of weights for four of a window, */
     add     r11, r11, #4             /* up to the second of two words */
@@ -187,9 +188,15 @@ next_block:
     ldm     r2!, {b0, b1, b2, b3, r12}
     str     r2, [sp, #STARTS]
     str     r12, [sp, #SHIFTS]
-    ldr     r3, [sp, #FIRST]
-    str     r3, [sp, #LIMIT]
     ldrd    X, Y, [sp, #WINDOWS]
+    ldr     pc, [sp, #BEGIN]
+
+    .balign 4
+    .global tq_dsp_segments
+    .hidden tq_dsp_segments
+tq_dsp_segments:
+    ldr     WW, [sp, #FIRST]
+    str     WW, [sp, #LIMIT]
     ldr     pc, [sp, #ENTRY]
 
     .balign 4
@@ -232,16 +239,21 @@ sums_done:
     sub     b3, b3, b2
     ldr     pc, [sp, #FINISH]
 
+/* The next block, if there is one, else back; r2 and r12 hold STARTS. */
+.macro NEXT_OR_RETURN
+    cmp     r2, r12
+    bne.w   next_block
+    add     sp, sp, #FRAME
+    pop     {r4-r11, pc}
+.endm
+
     .balign 4
 finish_sums:
     ldr     r0, [sp, #OUTPUTS]
     stm     r0!, {a0, a1, a2, a3, b0, b1, b2, b3}
     str     r0, [sp, #OUTPUTS]
-    ldrd    r2, r3, [sp, #STARTS]
-    cmp     r2, r3
-    bne.w   next_block
-    add     sp, sp, #FRAME
-    pop     {r4-r11, pc}
+    ldrd    r2, r12, [sp, #STARTS]
+    NEXT_OR_RETURN
 
 /* acc + h + sgn(acc), where the sum holds acc + h - 1: plus 2 of the sum's unit, 2^unit, unless it
  * is negative. */
@@ -288,7 +300,6 @@ finish_sums:
     \instruction b3, #8, b3
 .endm
 
-/* Stores, then goes on with the next block or returns. */
 .macro STORE_ALL
     ldrd    r0, r3, [sp, #OUTPUTS]
     ldrd    r2, r12, [sp, #STARTS]
@@ -301,17 +312,29 @@ finish_sums:
     strb    b2, [r3, #-2]
     strb    b3, [r3, #-1]
     strd    r0, r3, [sp, #OUTPUTS]
-    cmp     r2, r12
-    bne.w   next_block
-    add     sp, sp, #FRAME
-    pop     {r4-r11, pc}
+    NEXT_OR_RETURN
+.endm
+
+/* The shifted sums fit 16 bits here: two a word, then four bytes a word. */
+.macro PACK_U8 s0, s1, s2, s3
+    pkhbt   \s0, \s0, \s2, lsl #16
+    pkhbt   \s1, \s1, \s3, lsl #16
+    usat16  \s0, #8, \s0
+    usat16  \s1, #8, \s1
+    orr     \s0, \s0, \s1, lsl #8
 .endm
 
     .balign 4
 finish_u8:
     SHIFT_ALL
-    SATURATE_ALL usat
-    STORE_ALL
+    ldrd    r0, r3, [sp, #OUTPUTS]
+    ldrd    r2, r12, [sp, #STARTS]
+    PACK_U8 a0, a1, a2, a3
+    PACK_U8 b0, b1, b2, b3
+    str     a0, [r0], #4
+    str     b0, [r3], #4
+    strd    r0, r3, [sp, #OUTPUTS]
+    NEXT_OR_RETURN
 
     .balign 4
 finish_s8:

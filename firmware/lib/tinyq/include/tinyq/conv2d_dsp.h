@@ -47,7 +47,7 @@ typedef struct tq_dsp_blocks {
     uint32_t segments;       /* of a window, >= 1 */
     uint32_t words;          /* of a segment, two elements each, >= 1 */
     uint32_t pitch;          /* bytes from a segment to the next */
-    uint32_t own[7];         /* from tq_dsp_prepare */
+    uint32_t own[8];         /* from tq_dsp_prepare */
     int32_t factors[2];      /* of tq_dsp_pass_add: the convolution's, the other's */
 } tq_dsp_blocks;
 
@@ -71,7 +71,8 @@ typedef struct tq_dsp_pixels {
 
 /* Sums, rounded, shifted and clamped: output channels 0..4 * blocks-1 of both windows. The two
  * pixels may be the same if the windows are.
- *   u8, s8      rounding folded into the starts, the whole range of the type
+ *   u8          rounding folded into the starts, 0..255; shifted sums fit 16 bits (proved)
+ *   s8          rounding folded into the starts, -128..127
  *   tflite_s8   TQ_ROUND_TFLITE, int8: shifts of at least 2; starts hold bias + 2^(n-1) - 1
  *   add_u8, s8  tflite_s8, then (y * factors[0] + other * factors[1] + 2^15) >> 16 clamped to
  *               uint8; the other tensor is uint8 or int8
@@ -99,17 +100,25 @@ typedef void (*tq_dsp_finish)(const struct tq_conv2d_dsp *layer, const int32_t *
 TQ_DSP_DECLARE_FINISH(any);
 TQ_DSP_DECLARE_FINISH(add_any);
 
-/* Widens what output rows first..first+rows-1 need of the input into the tile.
- *   rows     whole padded rows in their order
+/* Output pixels of a tile. */
+typedef struct tq_dsp_area {
+    uint32_t top;
+    uint32_t left;
+    uint32_t rows;
+    uint32_t cols;
+} tq_dsp_area;
+
+/* Widens what an area needs of the input into the tile.
+ *   rows     padded rows, or parts of rows, in their order
  *   rows4    the same, elements of every four in the order 0, 2, 1, 3; channels are multiples of 4
  *   pixels   1x1 kernels without padding: only the pixels that are read, ordered as in rows4 but
  *            for the last channels % 4 elements of a pixel
  */
-typedef void (*tq_dsp_fill)(const struct tq_conv2d_dsp *layer, const uint8_t *input, uint32_t first,
-                            uint32_t rows, int16_t *tile);
+typedef void (*tq_dsp_fill)(const struct tq_conv2d_dsp *layer, const uint8_t *input,
+                            const tq_dsp_area *area, int16_t *tile);
 #define TQ_DSP_DECLARE_FILL(name)                                                                  \
     void tq_dsp_fill_##name(const struct tq_conv2d_dsp *layer, const uint8_t *input,               \
-                            uint32_t first, uint32_t rows, int16_t *tile)
+                            const tq_dsp_area *area, int16_t *tile)
 TQ_DSP_DECLARE_FILL(rows_s8);
 TQ_DSP_DECLARE_FILL(rows_u8);
 TQ_DSP_DECLARE_FILL(rows4_s8);
@@ -158,24 +167,24 @@ typedef struct tq_conv2d_dsp {
     tq_shape input;
     tq_shape output;
     tq_kernel kernel;
-    uint16_t tile_rows;    /* output rows of a tile */
-    uint16_t row_elements; /* rows: elements of an input row that are read */
-    uint16_t row_pitch;    /* elements of a row of the tile */
-    uint16_t col_step;     /* elements from an output pixel's window to the next one's */
-    uint16_t row_step;     /* elements from an output row's windows to the next one's */
-    uint16_t segments;     /* of a window */
-    uint16_t words;        /* of a segment, two elements each */
-    uint16_t group;        /* blocks that are expanded at a time; all where nothing is expanded */
-    uint8_t bits;          /* of a code */
-    uint8_t gathers;       /* windows are copied together before they are multiplied */
-    uint8_t rounding;      /* a tq_rounding, for finish */
-    int16_t lo;            /* smallest output of the convolution */
-    int16_t hi;            /* greatest */
-    tq_dsp_add add;        /* of tq_run_conv2d_dsp_add */
-    uint16_t at_windows;   /* byte offsets in scratch: two windows if gathers */
-    uint16_t at_sums;      /* sums of TQ_DSP_CHUNK blocks at most */
-    uint16_t at_table;     /* pairs of codes */
-    uint16_t at_weights;   /* expanded */
+    uint16_t tile_rows;  /* output rows of a tile */
+    uint16_t tile_cols;  /* output columns of a tile */
+    uint16_t row_pitch;  /* elements of a row of the tile */
+    uint16_t col_step;   /* elements from an output pixel's window to the next one's */
+    uint16_t row_step;   /* elements from an output row's windows to the next one's */
+    uint16_t segments;   /* of a window */
+    uint16_t words;      /* of a segment, two elements each */
+    uint16_t group;      /* blocks that are expanded at a time; all where nothing is expanded */
+    uint8_t bits;        /* of a code */
+    uint8_t gathers;     /* windows are copied together before they are multiplied */
+    uint8_t rounding;    /* a tq_rounding, for finish */
+    int16_t lo;          /* smallest output of the convolution */
+    int16_t hi;          /* greatest */
+    tq_dsp_add add;      /* of tq_run_conv2d_dsp_add */
+    uint16_t at_windows; /* byte offsets in scratch: two windows if gathers */
+    uint16_t at_sums;    /* sums of TQ_DSP_CHUNK blocks at most */
+    uint16_t at_table;   /* pairs of codes; may overlay the tile, where it is filled again */
+    uint16_t at_weights; /* expanded */
 } tq_conv2d_dsp;
 
 /* Blocks whose sums are kept at a time. */
