@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from graphs import GraphBuilder
 
+from tinyq.cores import CORES
 from tinyq.errors import InputError, OutputError
 from tinyq.graph import Graph
+from tinyq.kernels.program import Target
 from tinyq.project import export_c, export_platformio
 from tinyq.resources import firmware_dir
 
@@ -136,8 +138,14 @@ def test_pio_builds_and_runs_the_exported_project(graph: Graph, tmp_path: Path) 
 
 
 def test_a_core_becomes_the_default_environment(graph: Graph, tmp_path: Path) -> None:
-    export_platformio(graph, tmp_path, "net", core="m33")
+    export_platformio(graph, tmp_path, "net", target=Target(CORES["m33"]))
     ini = (tmp_path / "platformio.ini").read_text()
     assert "\ndefault_envs = m33\n" in ini and "\nname = net\n" in ini
     export_platformio(graph, tmp_path, "net")
     assert (tmp_path / "platformio.ini").read_text() == ini
+
+
+def test_a_core_without_an_environment_is_refused(graph: Graph, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--core rv32ec has no environment"):
+        export_platformio(graph, tmp_path / "new", "net", target=Target(CORES["rv32ec"]))
+    assert not (tmp_path / "new").exists()

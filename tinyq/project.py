@@ -121,6 +121,8 @@ def _configured(root: Path, template: bytes, name: str, core: str) -> str:
     text = re.sub(r"(?m)^(\[tinyq\]\s*\nname *= *).*$", rf"\g<1>{name}", text, count=1)
     if core == "generic":
         return text
+    if f"[env:{core}]" not in text:
+        raise InputError(f"--core {core} has no environment in platformio.ini; use --format c")
     return re.sub(r"(?m)^(default_envs *= *).*$", rf"\g<1>{core}", text, count=1)
 
 

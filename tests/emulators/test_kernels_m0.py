@@ -105,8 +105,9 @@ def run(group: str, machine: str, profile: bool = False) -> tuple[Graph, Codes, 
     skip_unless_available(machine)
     graph, codes = joined(GROUPS[group](np.random.default_rng(8)))
     backend = EmulatedBackend(machine)
-    kernels = [step.kernel.stem for step in backend.program(graph).steps]
-    assert all(stem.endswith("_m0") for stem in kernels), kernels
+    kernels = {step.kernel.stem for step in backend.program(graph).steps}
+    # small layers whose weights are shifts are code
+    assert all(stem.endswith("_m0") for stem in kernels - {"conv2d_pot_code"}), kernels
     request = RunRequest(
         backend.image(graph),
         pack_samples(graph, codes),

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kernels.harness import Check, check_cases, compiler
 
+from kernels.harness import Check, check_cases, compiler
 from tinyq.toolchain import build_host_library, library_part
 
 

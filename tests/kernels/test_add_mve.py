@@ -6,10 +6,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+
 from kernels.chosen import KernelCase
 from kernels.harness import Check
 from kernels.random_layers import tensor
-
 from tinyq.ops import Add
 from tinyq.tensors import Tensor
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from kernels.chosen import KernelCase, in_kernel
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, random_input, random_window
-
 from tinyq.ops import AveragePool2D
 from tinyq.tensors import Shape
 

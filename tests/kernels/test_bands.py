@@ -22,7 +22,7 @@ SEEDS = range(4)
 
 
 def chain_graph(seed: int) -> Graph:
-    """A large first layer, then windows of random sizes, strides and borders, then a dense layer."""
+    """A large first layer, then windows of several sizes and strides, then a dense layer."""
     rng = np.random.default_rng(seed)
     g = GraphBuilder(rng, encodings=("int8", "lut4"))
     x = g.input((int(rng.integers(17, 24)), 10, 3))
@@ -68,7 +68,8 @@ def test_no_band_overwrites_what_a_later_one_reads(seed: int) -> None:
         in_row, out_row = (t.size // t.shape[0] for t in (first.ins, last.out))
         for i, band in enumerate(banding.bands[:-1]):
             written = band[-1].target.end * out_row - banding.lead
-            assert all(written <= later[0].source.start * in_row for later in banding.bands[i + 1 :])
+            later = banding.bands[i + 1 :]
+            assert all(written <= other[0].source.start * in_row for other in later)
 
 
 def test_extra_work_is_counted() -> None:

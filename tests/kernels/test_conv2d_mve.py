@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from lanes import extreme_inputs, full_graph
+
 from kernels.chosen import KernelCase, in_kernel
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, label, linear_parameters, random_input, random_window
-from lanes import extreme_inputs, full_graph
-
 from tinyq.kernels import conv2d_mve
 from tinyq.ops import Conv2D
 from tinyq.tensors import Shape

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.random_layers import tensor
 from kernels.test_conv2d_mve import random_case
-
 from tinyq import executor
 from tinyq.backends.emulated import EmulatedBackend
 from tinyq.cores import CORES

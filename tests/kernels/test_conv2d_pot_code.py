@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.chosen import KernelCase
 from kernels.harness import Check
 from kernels.pot_layers import SHIFTING, STEM, WINDOWS, full_case, layer_case, layer_cases
 from kernels.random_layers import tensor
-
 from tinyq.kernels import choose_kernel, conv2d_pot_code
 from tinyq.kernels.conv2d_pot_code import ASSEMBLERS, make_plan
 from tinyq.kernels.pot_code.plan import Bounds, Plan, blocks, cut

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from lanes import SHIFT, weights_of
+
 from kernels.chosen import KernelCase, in_kernel
 from kernels.harness import Check
 from kernels.random_layers import label, tensor
 from kernels.test_dense import dense
-from lanes import SHIFT, weights_of
-
 from tinyq.cores import CORES
 from tinyq.encodings import ENCODINGS
 from tinyq.kernels import KERNELS, dense_lut_dsp

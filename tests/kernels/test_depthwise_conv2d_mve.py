@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.chosen import KernelCase, in_kernel
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, label, linear_parameters, random_input, random_window
-
 from tinyq.kernels import depthwise_conv2d_mve
 from tinyq.ops import DepthwiseConv2D
 from tinyq.tensors import Shape

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from kernels.harness import Case, Check, run_program
 from kernels.random_layers import codes, label, linear_parameters, random_input
-
 from tinyq import proof
 from tinyq.cores import CORES
 from tinyq.encodings import ENCODINGS, Weights

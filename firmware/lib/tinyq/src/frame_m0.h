@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /* Private to src/: how every function in assembly for ARMv6-M begins and ends. */
 
     .syntax unified

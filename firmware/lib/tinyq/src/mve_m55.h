@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /* Private to src/: the frame of assembly files for Helium vectors (Cortex-M55). */
 #ifndef TINYQ_MVE_M55_H
 #define TINYQ_MVE_M55_H

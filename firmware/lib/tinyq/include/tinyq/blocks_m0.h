@@ -110,12 +110,16 @@ typedef struct tq_requant_m0 {
 static inline tq_column_m0 tq_column_of(const tq_requant_m0 *requant, uint32_t channel) {
     const uint32_t n = requant->shift[channel * requant->shift_step];
     const uint32_t half = UINT32_C(1) << ((n - 1U) & 31U);
-    const tq_column_m0 column = {
-        .shift = n,
-        .span = requant->hi - requant->lo,
-        .lo = requant->lo,
-        .round = (int32_t)(half + 1U - ((uint32_t)(int32_t)requant->hi << n)),
-    };
+    tq_column_m0 column;
+    column.sums = 0;
+    column.sum_step = 0;
+    column.outputs = 0;
+    column.output_step = 0;
+    column.count = 0;
+    column.shift = n;
+    column.span = requant->hi - requant->lo;
+    column.lo = requant->lo;
+    column.round = (int32_t)(half + 1U - ((uint32_t)(int32_t)requant->hi << n));
     return column;
 }
 
