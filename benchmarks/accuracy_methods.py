@@ -68,7 +68,7 @@ METHODS: Final = (
     _preset("w3a8 lut", "w3a8_lut"),
     _preset("w2a8 lut", "w2a8_lut"),
     Method("w2a8 lut, int8 ends", "", _WIDE_ENDS),
-    _preset("w4a8 pot", "w4a8_pot"),
+    _preset("w4a8 pot", "w4a8_pot", True),
     _preset("w4a8 apot", "w4a8_apot", True),
     _preset("w4a4 llsq", "w4a4_llsq", True),
     _preset("w3a3 llsq", "w3a3_llsq"),
@@ -89,7 +89,7 @@ TABLE_RULES: Final = tuple(
     for bits in (4, 2)
     for learning in ("recluster", "fixed:nf4", "fixed:laplace")
 )
-CIFAR: Final = ("w8a8", "w4a8 pot")
+CIFAR: Final = ("w8a8",)
 KWS: Final = ("float", "ptq int8", "ptq lut4", "w4a8 lut")
 
 
