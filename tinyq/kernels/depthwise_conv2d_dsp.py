@@ -18,7 +18,14 @@ from tinyq.kernels.lanes_dsp import nibble_images
 from tinyq.kernels.request import Request
 from tinyq.numerics import INT16_MAX, INT32_MAX, rounding_constant
 from tinyq.ops import DepthwiseConv2D
-from tinyq.ops.clayer import CLayer, CStruct, CTable, kernel_fields, shape_fields
+from tinyq.ops.clayer import (
+    CLayer,
+    CStruct,
+    CTable,
+    kernel_fields,
+    shape_fields,
+    type_suffix,
+)
 from tinyq.tensors import Shape
 
 #: bytes and elements of a row of the planes (TQ_PLANE_ROW_BYTES)
@@ -68,6 +75,7 @@ def choose(request: Request) -> CLayer | None:
         "requant": plain.fields["requant"],
         "unpack": "0" if bits in (4, 8) else plain.fields["unpack"],
         "run": f"tq_run_plane_{specialised(op) or 'any'}",
+        "spreading": f"&tq_spreading_{type_suffix(request.ins[0])}",
         "input": shape_fields(request.ins[0].shape),
         "output": shape_fields(request.out.shape),
         "kernel": kernel_fields(op.kernel, op.strides, op.padding),
@@ -76,7 +84,6 @@ def choose(request: Request) -> CLayer | None:
         "band": planes.band,
         "weight_words": words,
         "bits": bits,
-        "is_signed": int(request.ins[0].signed),
         "folds": int(folds(request, op)),
     }
     scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width + 1

@@ -135,28 +135,20 @@ static void spread_one(const tq_spread *job, int is_signed) {
 }
 
 /* Rows of the image for `count` channels. */
-static void spread(tq_spread job, uint32_t count, int is_signed) {
+static void spread(tq_spread job, uint32_t count, const tq_spreading *spreading) {
     for (; count >= 4; count -= 4) {
-        if (is_signed) {
-            tq_spread_four_s8(&job);
-        } else {
-            tq_spread_four_u8(&job);
-        }
+        spreading->four(&job);
         job.x += 4;
         job.to += 4 * job.plane_bytes / sizeof(int16_t);
     }
     if (count >= 2) {
-        if (is_signed) {
-            tq_spread_two_s8(&job);
-        } else {
-            tq_spread_two_u8(&job);
-        }
+        spreading->two(&job);
         job.x += 2;
         job.to += 2 * job.plane_bytes / sizeof(int16_t);
         count -= 2;
     }
     if (count > 0) {
-        spread_one(&job, is_signed);
+        spread_one(&job, spreading->is_signed);
     }
 }
 
@@ -185,7 +177,7 @@ static void fill(const tq_depthwise_conv2d_dsp *layer, const uint8_t *x, uint32_
     clear_words((uint32_t *)(void *)to, above * ROW_WORDS);
     clear_words((uint32_t *)(void *)(to + (rows - below) * ROW), below * ROW_WORDS);
     if (job.rows > 0) {
-        spread(job, count, layer->is_signed);
+        spread(job, count, layer->spreading);
     }
 }
 

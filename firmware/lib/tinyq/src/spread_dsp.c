@@ -2,9 +2,12 @@
 /* Two pixels of four channels are two words, and make one word of each of the four planes. */
 #include "spread_dsp.h"
 
-#if !TQ_DSP_ASSEMBLY
-
 #include <tinyq/depthwise_conv2d_dsp.h>
+
+const tq_spreading tq_spreading_s8 = {tq_spread_four_s8, tq_spread_two_s8, 1};
+const tq_spreading tq_spreading_u8 = {tq_spread_four_u8, tq_spread_two_u8, 0};
+
+#if !TQ_DSP_ASSEMBLY
 
 #include <string.h>
 

@@ -40,6 +40,17 @@ void tq_run_plane_3x3_stride2(const tq_plane_rows *rows);
  * the last lane of an odd width being 0. */
 void tq_run_plane_any(const tq_plane_rows *rows);
 
+/* Private to the library: how channels of int8 or of uint8 are spread into planes. */
+struct tq_spread;
+typedef struct tq_spreading {
+    void (*four)(const struct tq_spread *job); /* channels at a time */
+    void (*two)(const struct tq_spread *job);
+    int is_signed;
+} tq_spreading;
+
+extern const tq_spreading tq_spreading_s8;
+extern const tq_spreading tq_spreading_u8;
+
 /* Depthwise convolution with multiplier 1 for cores with the DSP extension; exact everywhere.
  *
  * Some channels at a time are spread into planes of 16-bit numbers with zeros around them, side by
@@ -53,8 +64,9 @@ typedef struct tq_depthwise_conv2d_dsp {
     tq_weights weights; /* codes [channels][kernel.height][kernel.width]; of 4 bits: with a table of
                            images for every encoding */
     tq_requant requant;
-    tq_unpack unpack; /* tq_unpack_<encoding>, of fewer than 4 bits; else 0 */
-    tq_run_plane run; /* by kernel and strides */
+    tq_unpack unpack;              /* tq_unpack_<encoding>, of fewer than 4 bits; else 0 */
+    tq_run_plane run;              /* by kernel and strides */
+    const tq_spreading *spreading; /* by the type of the input */
     tq_shape input;
     tq_shape output; /* the same number of channels */
     tq_kernel kernel;
@@ -64,7 +76,6 @@ typedef struct tq_depthwise_conv2d_dsp {
     uint16_t band;         /* output rows at a time */
     uint16_t weight_words; /* of a channel */
     uint8_t bits;          /* of a code */
-    uint8_t is_signed;     /* 1: the input is int8; 0: uint8 */
     uint8_t folds;         /* 1: see above; 0: shifts stay */
 } tq_depthwise_conv2d_dsp;
 
