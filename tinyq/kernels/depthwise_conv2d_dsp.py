@@ -84,7 +84,7 @@ def choose(request: Request) -> CLayer | None:
         "band": planes.band,
         "weight_words": words,
         "bits": bits,
-        "folds": int(folds(request, op)),
+        "fold_from": fold_from(request, op),
     }
     scratch = planes.rows * ROW_BYTES + SLACK + 4 * planes.count * words + height * width + 1
     in_place = (0,) if runs_in_place(op, request.ins[0].shape, request.out.shape) else ()
@@ -124,13 +124,14 @@ def lay_out(op: DepthwiseConv2D, shape: Shape, out: Shape) -> Planes | None:
     return Planes(width, count, band, (band - 1) * stride + height)
 
 
-def folds(request: Request, op: DepthwiseConv2D) -> bool:
-    """Whether every channel with a shift up to ``FOLD_SHIFT`` can be moved up to it."""
+def fold_from(request: Request, op: DepthwiseConv2D) -> int:
+    """Smallest shift from which all channels can be moved up to ``FOLD_SHIFT``; above it: none."""
     if request.plain.fields["requant"]["rounding"] != "TQ_ROUND_FOLDED":
-        return False
+        return FOLD_SHIFT + 1
     n = op.shifts(request.ins, request.out)
     bits = np.maximum(FOLD_SHIFT - n, 0)
     image = np.abs(op.quantized.image().astype(np.int64)).reshape(len(n), -1).max(1)
     bounds = op.accumulator_bounds(request.intervals[0])
     reach = np.maximum(bounds.partial_hi, -bounds.partial_lo) + rounding_constant(n, op.rounding)
-    return bool(((image << bits) <= INT16_MAX).all() and ((reach << bits) <= INT32_MAX).all())
+    fits = ((image << bits) <= INT16_MAX) & ((reach << bits) <= INT32_MAX)
+    return 0 if fits.all() else min(int(n[~fits].max()), FOLD_SHIFT) + 1

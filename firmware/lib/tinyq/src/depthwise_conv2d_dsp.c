@@ -51,7 +51,7 @@ static uint32_t shift_of(const tq_requant *requant, uint32_t channel) {
 
 /* Bits by which weights and bias of a channel with shift n are moved up. */
 static uint32_t folded_bits(const tq_depthwise_conv2d_dsp *layer, uint32_t n) {
-    return layer->folds && n < TQ_PLANE_SHIFT ? TQ_PLANE_SHIFT - n : 0;
+    return n >= layer->fold_from && n < TQ_PLANE_SHIFT ? TQ_PLANE_SHIFT - n : 0;
 }
 
 static uint32_t join(int32_t low, int32_t high) {

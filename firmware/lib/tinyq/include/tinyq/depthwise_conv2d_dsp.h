@@ -57,9 +57,9 @@ extern const tq_spreading tq_spreading_u8;
  * side in rows of TQ_PLANE_ROW_BYTES; if not all rows fit, a band of rows at a time, which keeps
  * the rows that the next band needs too. Each channel is then a dense image.
  *
- * Where `folds`, the weights and the bias of a channel whose shift n is at most TQ_PLANE_SHIFT are
- * multiplied by 2^(TQ_PLANE_SHIFT - n), so that one shift serves all: the exporter proves that
- * weights then fit 16 bits, and accumulators 32. */
+ * The weights and the bias of a channel whose shift n is fold_from..TQ_PLANE_SHIFT are multiplied
+ * by 2^(TQ_PLANE_SHIFT - n), so that one shift serves all these: the exporter proves that weights
+ * then fit 16 bits, and accumulators 32. */
 typedef struct tq_depthwise_conv2d_dsp {
     tq_weights weights; /* codes [channels][kernel.height][kernel.width]; of 4 bits: with a table of
                            images for every encoding */
@@ -76,7 +76,7 @@ typedef struct tq_depthwise_conv2d_dsp {
     uint16_t band;         /* output rows at a time */
     uint16_t weight_words; /* of a channel */
     uint8_t bits;          /* of a code */
-    uint8_t folds;         /* 1: see above; 0: shifts stay */
+    uint8_t fold_from;     /* see above; more than TQ_PLANE_SHIFT: all shifts stay */
 } tq_depthwise_conv2d_dsp;
 
 /* input: [input], output: [output] elements of one byte. They must not overlap, except that they
