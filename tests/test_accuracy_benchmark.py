@@ -37,7 +37,7 @@ def test_headline_methods_have_three_seeds() -> None:
     for task in ("fashion", "digits"):
         seeds = [seed for method, seed in units_of(task) if method.name == "w4a8 lut"]
         assert seeds == [0, 1, 2]
-        assert [seed for method, seed in units_of(task) if method.name == "w4a8 pot"] == [0]
+        assert [seed for method, seed in units_of(task) if method.name == "w3a8 lut"] == [0]
     assert {seed for _, seed in units_of("cifar")} == {0}
 
 
@@ -85,6 +85,6 @@ def test_a_stored_row_is_what_its_graph_says(path: Path) -> None:
 
 def test_the_tables_are_those_of_the_rows() -> None:
     rows = accuracy.stored_rows(RESULTS / "accuracy")
-    assert (RESULTS / "accuracy.md").read_text() == accuracy.tables(rows)
+    assert (RESULTS / "accuracy.md").read_text() == accuracy.page(rows)
     stored = read(RESULTS / "accuracy.json")["rows"]
     assert [row["hash"] for row in stored] == [row["hash"] for row in rows]
