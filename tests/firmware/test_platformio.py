@@ -157,3 +157,10 @@ def test_changed_model_file_is_exported_again(project: Path) -> None:
         [project / ".pio/build/native/program"], cwd=project, capture_output=True, text=True
     )
     assert "net: self-test passed" in said.stdout
+
+
+def test_objects_have_names_of_their_own() -> None:
+    """PlatformIO names an object after its source without the suffix."""
+    sources = (firmware_dir() / "lib" / "tinyq" / "src").glob("*.[cS]")
+    stems = [source.stem for source in sources]
+    assert len(set(stems)) == len(stems) > 50

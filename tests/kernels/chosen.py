@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from kernels.harness import Case
 
+from kernels.harness import Case
 from tinyq import proof
 from tinyq.cores import CORES
 from tinyq.graph import Graph, Node, validate

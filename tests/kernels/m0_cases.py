@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernels.harness import Case
-
 from tinyq import proof
 from tinyq.cores import CORES
 from tinyq.graph import Graph, Node

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from kernels.chosen import KernelCase
 from kernels.random_layers import codes, label, tensor
-
 from tinyq.encodings import ENCODINGS, Weights, encode_image
 from tinyq.numerics import rounding_constant
 from tinyq.ops import Conv2D

@@ -6,9 +6,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+
 from kernels.harness import Case, Check
 from kernels.random_layers import tensor
-
 from tinyq.ops import Add
 from tinyq.tensors import Tensor
 

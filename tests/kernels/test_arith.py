@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels.harness import LIBRARY, WARNINGS, build_shared
 
+from kernels.harness import LIBRARY, WARNINGS, build_shared
 from tinyq import numerics
 
 EXPORTS = """

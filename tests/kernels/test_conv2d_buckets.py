@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from available import skip_unless_available
+
 from kernels.chosen import KernelCase, together
 from kernels.harness import Check
 from kernels.random_layers import codes, label, linear_parameters, random_window, tensor
-
 from tinyq import executor
 from tinyq.backends.emulated import EmulatedBackend
 from tinyq.cores import CORES

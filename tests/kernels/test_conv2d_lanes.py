@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lanes import extreme_inputs, full_graph, levels_of, weights_of
+
 from kernels.harness import Case, Check, run_program
 from kernels.random_layers import bias as random_bias
 from kernels.random_layers import codes, label, random_input, random_window, tensor
-from lanes import extreme_inputs, full_graph, levels_of, weights_of
-
 from tinyq import proof
 from tinyq.cores import GENERIC
 from tinyq.encodings import ENCODINGS

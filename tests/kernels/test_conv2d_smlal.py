@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from kernels.chosen import KernelCase
 from kernels.four_bit_layers import FITTING, inputs, random_conv, segments_of, summing_case
 from kernels.harness import Check, run_program
 from kernels.random_layers import tensor
-
 from tinyq.kernels import four_bits
 from tinyq.kernels.conv2d_smlal import LANE, TOP_LANE
 from tinyq.ops.clayer import CLayer, CTable

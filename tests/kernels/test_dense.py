@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, label, linear_parameters, random_input
-
 from tinyq.encodings import ENCODINGS
 from tinyq.ops import Dense
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from lanes import weights_of
+
 from kernels.harness import Check
 from kernels.m0_cases import M0Case, request_of
 from kernels.random_layers import codes, label, linear_parameters, random_input
-from lanes import weights_of
-
 from tinyq.encodings import ENCODINGS
 from tinyq.kernels import dense_m0
 from tinyq.kernels.blocks_m0 import LANE_RANGE

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.chosen import KernelCase, in_kernel
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, label, linear_parameters, random_input
-
 from tinyq.ops import Dense
 
 SIZES = ((1, 1), (16, 4), (17, 5), (15, 3), (40, 2), (64, 12), (3, 9))

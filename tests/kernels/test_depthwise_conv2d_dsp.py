@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.chosen import KernelCase, in_kernel
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, label, random_window, tensor
 from kernels.test_depthwise_conv2d import depthwise
-
 from tinyq.cores import CORES
 from tinyq.encodings import ENCODINGS, Weights
 from tinyq.kernels import KERNELS

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, random_input, tensor
-
 from tinyq.ops import Concat, Pad2D, Relu, Sigmoid
 
 

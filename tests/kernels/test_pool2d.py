@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from kernels.harness import Case, Check
 from kernels.random_layers import codes, random_input, random_window
-
 from tinyq.ops import AveragePool2D, MaxPool2D, Op
 from tinyq.tensors import Shape
 

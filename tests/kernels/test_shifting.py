@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kernels.harness import LIBRARY
 
+from kernels.harness import LIBRARY
 from tinyq.encodings import ENCODINGS
 
 GCC, OBJDUMP = (f"arm-none-eabi-{tool}" for tool in ("gcc", "objdump"))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kernels.harness import LIBRARY, Case, Check, build_shared
 from kernels.random_layers import codes, tensor
-
 from tinyq import fixedpoint
 from tinyq.ops import Softmax
 

@@ -83,7 +83,7 @@ void tq_run_dense_m0(const tq_dense_m0 *layer, const void *input, void *output, 
     }
 }
 
-/* What dense_m0.S has in assembly. */
+/* What dense_m0_thumb1.S has in assembly. */
 #if !defined(__ARM_ARCH_6M__)
 
 void tq_dot_row_m0_8(const tq_row_m0 *row) {

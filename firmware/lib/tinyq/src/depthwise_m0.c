@@ -114,7 +114,7 @@ void tq_run_depthwise_m0(const tq_depthwise_m0 *layer, const void *input, void *
     }
 }
 
-/* What depthwise_m0.S has in assembly. */
+/* What depthwise_m0_thumb1.S has in assembly. */
 #if !defined(__ARM_ARCH_6M__)
 
 void tq_copy_m0_bytes(const tq_copy_m0 *copy) {
