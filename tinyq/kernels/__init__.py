@@ -42,16 +42,10 @@ from tinyq.ops.clayer import CLayer
 
 __all__ = ["KERNELS", "Request", "choose_kernel"]
 
-#: by stem, the best first
+#: by stem; of each operator the best first
 KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_mve_add": conv2d_mve_add.choose,
-    "add_mve": add_mve.choose,
-    "average_pool2d_mve": average_pool2d_mve.choose,
-    "depthwise_m0": depthwise_m0.choose,
-    "depthwise_conv2d_mve": depthwise_conv2d_mve.choose,
-    "dense_m0": dense_m0.choose,
     "conv2d_mve": conv2d_mve.choose,
-    "dense_mve": dense_mve.choose,
     "conv2d_smlal": conv2d_smlal.choose,
     "conv2d_nibbles": conv2d_nibbles.choose,
     "conv2d_pot_code": conv2d_pot_code.choose,
@@ -61,11 +55,17 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "conv2d_m0": conv2d_m0.choose,
     "conv2d_pairs": conv2d_pairs.choose,
     "conv2d_lanes": conv2d_lanes.choose,
+    "depthwise_conv2d_mve": depthwise_conv2d_mve.choose,
+    "depthwise_conv2d_dsp": depthwise_conv2d_dsp.choose,
+    "depthwise_m0": depthwise_m0.choose,
+    "depthwise_conv2d_planes": depthwise_conv2d_planes.choose,
+    "dense_mve": dense_mve.choose,
     "dense_dsp": dense_dsp.choose,
     "dense_lut_dsp": dense_lut_dsp.choose,
-    "depthwise_conv2d_dsp": depthwise_conv2d_dsp.choose,
-    "depthwise_conv2d_planes": depthwise_conv2d_planes.choose,
+    "dense_m0": dense_m0.choose,
     "dense_words": dense_words.choose,
+    "add_mve": add_mve.choose,
+    "average_pool2d_mve": average_pool2d_mve.choose,
 }
 
 
