@@ -22,7 +22,7 @@ def require_plotting(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise OutputError(f"cannot plot to {path}: name a file that ends in {', '.join(FORMATS)}")
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  (only whether it is there)
     except ImportError as error:
         raise ToolMissing(
             "--plot needs matplotlib, which is not installed; pip install matplotlib"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from kernels.chosen import KernelCase
 from kernels.random_layers import codes, label, linear_parameters, tensor
 from tinyq.encodings import ENCODINGS, Weights, encode_image
 from tinyq.ops import Conv2D
-from tinyq.ops.clayer import CLayer
+from tinyq.ops.clayer import CLayer, CTable
 from tinyq.tensors import Shape, Tensor
 
 #: encodings that every image of which fits 4 bits, and one whose table may
@@ -74,3 +75,12 @@ def segments_of(layer: CLayer | None) -> list[int]:
     lengths = [int(n) for n in layer.fields["segments"].values]
     ends = list(np.cumsum(lengths))
     return lengths[: ends.index(layer.fields["steps"]) + 1]
+
+
+class Unsegmented(KernelCase):
+    """All steps in one segment, whatever the bounds."""
+
+    def layer(self) -> CLayer:
+        layer = super().layer()
+        whole = np.array([layer.fields["steps"]], np.uint16)
+        return replace(layer, fields={**layer.fields, "segments": CTable("segments", whole)})

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from kernels.chosen import KernelCase
-from kernels.four_bit_layers import FITTING, inputs, random_conv, segments_of, summing_case
+from kernels.four_bit_layers import (
+    FITTING,
+    Unsegmented,
+    inputs,
+    random_conv,
+    segments_of,
+    summing_case,
+)
 from kernels.harness import Check, run_program
 from kernels.random_layers import random_window, tensor
 from tinyq.kernels import four_bits
 from tinyq.kernels.conv2d_nibbles import LOWER
-from tinyq.ops.clayer import CLayer, CTable
 
 STEM = "conv2d_nibbles"
 POINT = {"kernel": (1, 1), "strides": (1, 1), "padding": (0, 0, 0, 0)}
@@ -77,15 +83,6 @@ def test_any_weights_have_segments(check: Check) -> None:
     case = summing_case(image, x, (0, 0, 0, 0), STEM)
     assert segments_of(case.choice()) == [8, 8, 8]
     check([case])
-
-
-class Unsegmented(KernelCase):
-    """All steps in one segment, whatever the bounds."""
-
-    def layer(self) -> CLayer:
-        layer = super().layer()
-        whole = np.array([layer.fields["steps"]], np.uint16)
-        return replace(layer, fields={**layer.fields, "segments": CTable("segments", whole)})
 
 
 def test_a_lane_beyond_its_bound_would_be_wrong(library: Path, tmp_path: Path) -> None:
