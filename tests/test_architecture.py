@@ -18,7 +18,7 @@ PACKAGE = Path(tinyq.__file__).parent
 LAYERS = (
     ("errors", "resources", "numerics", "progress"),
     ("files", "fixedpoint", "encodings", "tensors", "cores", "rv32e", "data", "evaluate"),
-    ("boards", "elf", "cycles", "plotting"),
+    ("boards", "elf", "cycles", "plotting", "needs"),
     ("ops", "quantizers", "toolchain", "compression"),
     ("graph", "emulators"),
     ("archive", "executor", "proof", "compare", "tflite", "frontends"),
@@ -29,6 +29,8 @@ LAYERS = (
     ("backends",),
     ("verification",),
     ("certificate", "measurement", "waterfall"),
+    ("inputs",),
+    ("training",),
     ("api",),
     ("cli",),
     ("__main__", "__init__"),

@@ -32,6 +32,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow  # all of the kernel library
 def test_a_c_library_compiles_as_it_is(graph: Graph, tmp_path: Path) -> None:
     export_c(graph, tmp_path / "new" / "folder", "net")
     export_c(graph, tmp_path / "new" / "folder", "other")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from pathlib import Path
 from tinyq.boards import Board, board_of, boards, platform_dir
 from tinyq.elf import foreign_instructions
 from tinyq.errors import OutputError, TinyqError, ToolMissing
+from tinyq.needs import needed_sources
 from tinyq.resources import firmware_dir
 
 
@@ -66,7 +68,7 @@ _INSTALL_HOST = (
     "no C compiler on PATH: install one (Debian, Ubuntu: apt install gcc; macOS: xcode-select "
     "--install) or name it in the environment variable CC"
 )
-_SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+_SANITIZE = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1")
 
 
 class BuildError(TinyqError):
@@ -87,6 +89,7 @@ class Part:
         includes: folders for ``#include``, given to all parts of a program.
         defines: ``NAME`` or ``NAME=value``, for the sources of this part only.
         private: folders for ``#include`` of this part only: what changes there compiles no other.
+        on_demand: only sources that the other parts need are compiled, as from an archive.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Part:
     includes: tuple[Path, ...] = ()
     defines: tuple[str, ...] = ()
     private: tuple[Path, ...] = ()
+    on_demand: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,10 +188,10 @@ def _sources(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted((*folder.glob("*.c"), *folder.glob("*.S"))))
 
 
-def library_part() -> Part:
-    """The kernel library, firmware/lib/tinyq."""
+def library_part(*, on_demand: bool = True) -> Part:
+    """The kernel library, firmware/lib/tinyq: what other parts need of it, or all."""
     root = firmware_dir() / "lib" / "tinyq"
-    return Part("library", _sources(root / "src"), (root / "include",))
+    return Part("library", _sources(root / "src"), (root / "include",), on_demand=on_demand)
 
 
 def port_part() -> Part:
@@ -279,11 +283,12 @@ class _Unit:
 
 def _units(parts: Sequence[Part], compiler: Compiler, flags: Sequence[str]) -> tuple[_Unit, ...]:
     shared = [folder for part in parts for folder in part.includes]
+    users = [source for part in parts if not part.on_demand for source in part.sources]
     found = []
     for part in parts:
         includes = [*part.private, *shared]
         headers = _headers_hash(includes)
-        for source in part.sources:
+        for source in needed_sources(part.sources, users) if part.on_demand else part.sources:
             own = [*flags, *(f"-D{define}" for define in part.defines)]
             command = (compiler.path, *own, *(f"-I{folder}" for folder in includes))
             beside = _headers_hash([source.parent])
@@ -293,8 +298,11 @@ def _units(parts: Sequence[Part], compiler: Compiler, flags: Sequence[str]) -> t
 
 
 def _compile_all(units: Sequence[_Unit]) -> tuple[Path, ...]:
+    """Objects in the order of ``units``, made in any: processes that build the same share work."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return tuple(pool.map(_Unit.compile, units))
+        order = random.sample(units, len(units))
+        objects = dict(zip(order, pool.map(_Unit.compile, order), strict=True))
+    return tuple(objects[unit] for unit in units)
 
 
 def _link(

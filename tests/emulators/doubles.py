@@ -8,28 +8,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tinyq.resources import firmware_dir
-from tinyq.toolchain import Part
+from tinyq.toolchain import Part, library_part
 
 MODELS = Path(__file__).parent / "models"
 WIDTH = 16
 
 
-def library() -> Part:
-    """The one file of the kernel library that the doubles need."""
-    root = firmware_dir() / "lib" / "tinyq"
-    return Part("library", (root / "src" / "crc32.c",), (root / "include",))
-
-
 def double(*defines: str) -> list[Part]:
     """models/double.c; ``DOUBLE_...`` defines change it."""
-    return [Part("model", (MODELS / "double.c",), (), defines), library()]
+    return [Part("model", (MODELS / "double.c",), (), defines), library_part()]
 
 
 def counted(first: int, second: int) -> list[Part]:
     """models/counted.c with its two numbers of turns."""
     defines = (f"FIRST={first}", f"SECOND={second}")
-    return [Part("model", (MODELS / "counted.c",), (), defines), library()]
+    return [Part("model", (MODELS / "counted.c",), (), defines), library_part()]
 
 
 def samples(count: int, seed: int = 0) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]]:

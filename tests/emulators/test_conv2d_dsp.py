@@ -26,7 +26,7 @@ from tinyq.graph import Graph, Node, validate
 from tinyq.kernels.program import Target
 
 #: the assembly is the same for all; the emulators differ
-NAMES = ["m4", "m33"]
+NAMES = ["m4", pytest.param("m33", marks=pytest.mark.slow)]
 
 
 def convolutions() -> list[Case]:

@@ -119,7 +119,7 @@ def run(group: str, machine: str, profile: bool = False) -> tuple[Graph, Codes, 
 
 
 @pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("machine", ["qemu-m0", "unicorn-m0"])
+@pytest.mark.parametrize("machine", ["qemu-m0", pytest.param("unicorn-m0", marks=pytest.mark.slow)])
 def test_layers_are_exact(group: str, machine: str) -> None:
     """Unicorn also proves that every access is aligned and inside the program's memory."""
     graph, codes, result = run(group, machine)

@@ -37,6 +37,7 @@ def joined(cases: list[KernelCase]) -> Graph:
     return validate(Graph("g", tensors, tuple(nodes), *ends))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", COSTS)
 def test_layers_on_a_core(core: str) -> None:
     skip_unless_available(f"qemu-{core}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from tinyq import elf
 from tinyq.boards import board_of, boards, core_boards
 from tinyq.emulators import RunError, RunRequest, emulator
 from tinyq.errors import InputError, OutputError, ToolMissing
+from tinyq.needs import needed_sources
 from tinyq.toolchain import (
+    FAMILIES,
     BuildError,
+    Image,
     Part,
     build_host_image,
     build_host_library,
@@ -274,7 +278,42 @@ def test_libc_counts_as_runtime() -> None:
     assert "memcpy" in {symbol.name for symbol in report.symbols}
 
 
-def test_whole_library_compiles_without_warnings_on_every_core() -> None:
-    for core in core_boards():
-        build_image([double()[0], library_part()], "double_model", core)
-    assert build_host_library([library_part()]).is_file()
+@pytest.mark.slow  # ninety sources for each core
+@pytest.mark.parametrize("core", core_boards())
+def test_whole_library_compiles_without_warnings_on_every_core(core: str, tmp_path: Path) -> None:
+    image = build_image([double()[0], library_part(on_demand=False)], "double_model", core)
+    family = FAMILIES[board_of(core).family]
+    assert hidden(image, family.gcc.replace("gcc", "nm"), tmp_path) == []
+
+
+def test_whole_library_compiles_without_warnings_on_the_host(tmp_path: Path) -> None:
+    parts = [double()[0], library_part(on_demand=False)]
+    assert hidden(build_host_image(parts, "double_model"), "nm", tmp_path) == []
+
+
+def hidden(image: Image, nm: str, folder: Path) -> list[tuple[str, str]]:
+    """(source, name) of what a program may mention without getting the source that defines it."""
+    sources = {path.name: path for path in library_part().sources}
+    user = folder / "user.c"
+    missed = []
+    for path, (part, name) in image.objects.items():
+        for symbol in defined(nm, path) if part == "library" else ():
+            user.write_text(f"{symbol};")
+            if sources[name] not in needed_sources([sources[name]], [user]):
+                missed.append((name, symbol))
+    return missed
+
+
+def defined(nm: str, path: str) -> list[str]:
+    """Global names that an object file defines."""
+    command = [nm, "--defined-only", "--extern-only", "--format=posix", path]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in lines.splitlines()]
+
+
+def test_programs_get_the_sources_that_they_need(tmp_path: Path) -> None:
+    user = tmp_path / "user.c"
+    user.write_text("/* tq_run_softmax */ void f(void) { tq_run_conv2d(0, 0, 0, 0); }")
+    names = {path.name for path in needed_sources(library_part().sources, [user])}
+    assert {"conv2d.c", "segment.c", "arith.c"} <= names
+    assert not {"softmax.c", "conv2d_dsp.c", "dot_lut4.c"} & names

@@ -71,6 +71,7 @@ def test_counts_do_not_depend_on_the_data(name: str, core: str) -> None:
     assert spread <= SPREAD * counts.sum(1).min()
 
 
+@pytest.mark.slow
 def test_counts_of_weights_as_code_do_not_depend_on_the_data_without_a_multiplier() -> None:
     skip_unless_available("qemu-rv32ec")
     counts = counts_of("rv32ec", GRAPHS["pot4-8"], WITHOUT_PRODUCTS.__contains__)

@@ -15,7 +15,7 @@ from tinyq.toolchain import build_host_library, library_part
 def library() -> Path:
     """All kernels, built with the sanitizers."""
     compiler()
-    return build_host_library([library_part()], sanitize=True)
+    return build_host_library([library_part(on_demand=False)], sanitize=True)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tinyq.tensors import Tensor
 GUARD = 64
 GUARD_BYTE = 0xA5
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
-SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 LIBRARY = firmware_dir() / "lib" / "tinyq"
 
 Codes = np.ndarray

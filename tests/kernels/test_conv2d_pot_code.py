@@ -26,6 +26,7 @@ def plan_of(case: KernelCase) -> Plan:
     return found
 
 
+@pytest.mark.slow
 def test_random_windows(check: Check) -> None:
     cases = list(layer_cases("m0"))
     assert {case.op.quantized.encoding for case in cases} == set(SHIFTING)

@@ -22,6 +22,8 @@ from tinyq.ptq import quantize as post_train
 
 L = tf_keras.layers
 ENCODINGS = ("int8", "int4", "int2", "lut4", "lut2", "pot4", "pot3", "apot4", "apot3")
+QUICK = ("int8", "lut4", "apot4")
+SLOW = pytest.mark.slow
 
 
 def small() -> Any:
@@ -48,7 +50,9 @@ def post_trained(model: Any, data: list[Any], weights: str, per_channel: bool = 
     return post_train(graph, dict(zip(graph.inputs, data, strict=True)), config)
 
 
-@pytest.mark.parametrize("weights", ENCODINGS)
+@pytest.mark.parametrize(
+    "weights", [pytest.param(name, marks=[] if name in QUICK else SLOW) for name in ENCODINGS]
+)
 def test_the_same_codes_and_outputs(model: Any, weights: str) -> None:
     data = data_for(model, 32, 2)
     graph = post_trained(model, data, weights)
@@ -74,6 +78,7 @@ def test_one_exponent_a_layer(model: Any) -> None:
     assert qat.adopt(qat.quantize(model, config, data), graph) < 4
 
 
+@pytest.mark.slow
 def test_other_encodings_and_bounded_sums_keep_what_they_had(model: Any) -> None:
     data = data_for(model, 32, 2)
     graph = post_trained(model, data, "int8")
@@ -90,6 +95,7 @@ def test_a_graph_of_another_network_is_refused(model: Any) -> None:
         qat.adopt(qat.quantize(model, qat.QuantConfig("int4"), data), replace(graph, nodes=nodes))
 
 
+@pytest.mark.slow
 def test_the_api_starts_there_with_every_layers_own_encoding(model: Any) -> None:
     (x,) = data_for(model, 32, 2)
     config = {"preset": "w4a8_pot", "overrides": {"stem": "int8", "classes": "lut3"}}

@@ -73,6 +73,7 @@ def trained() -> tuple[Any, list[Any]]:
     return model, data
 
 
+@pytest.mark.slow
 def test_trained_model_equals_its_graph(trained: tuple[Any, list[Any]]) -> None:
     model, data = trained
     graph = assert_equal_everywhere(model, data)
@@ -84,6 +85,7 @@ def test_trained_model_equals_its_graph(trained: tuple[Any, list[Any]]) -> None:
     assert graph.tensors["image"].dtype == "int8"
 
 
+@pytest.mark.slow
 def test_eager_graph_and_loaded_model_agree(trained: tuple[Any, list[Any]], tmp_path: Path) -> None:
     model, data = trained
     expected = model.predict(data, verbose=0)
@@ -99,6 +101,7 @@ def test_eager_graph_and_loaded_model_agree(trained: tuple[Any, list[Any]], tmp_
         assert np.array_equal(a.bias, b.bias)
 
 
+@pytest.mark.slow
 def test_dropped_softmax_ends_at_the_logits(trained: tuple[Any, list[Any]]) -> None:
     graph = qat.to_graph(trained[0], "Net 1", softmax=False)
     assert (graph.name, graph.outputs) == ("net_1", ("classes",))

@@ -41,6 +41,7 @@ def test_training_learns_and_repeats(lut_model: Any) -> None:
         assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_batch_statistics_move_then_freeze() -> None:
     x, y = blobs(32)
     model = qat.quantize(classifier(), qat.preset("w8a8"), x)

@@ -29,7 +29,7 @@ def dense_graph(weights: np.ndarray, softmax: bool = False) -> Graph:
     return validate(Graph("net", tensors, tuple(nodes), ("x",), (nodes[-1].output,)))
 
 
-@pytest.mark.parametrize("encoding", ["int8", "lut4"])
+@pytest.mark.parametrize("encoding", ["int8", pytest.param("lut4", marks=pytest.mark.slow)])
 def test_a_layer_wider_than_a_block_stays_accurate(encoding: str) -> None:
     graph = dense_graph(RNG.normal(size=(5, 2 * BLOCK + 3)))
     x = {"x": RNG.normal(size=(60, 2 * BLOCK + 3)).astype(np.float32)}
