@@ -14,7 +14,9 @@ from typing import Final
 
 from tinyq.errors import InputError
 from tinyq.kernels import (
+    add_dsp,
     add_mve,
+    average_pool2d_dsp,
     average_pool2d_mve,
     conv2d_buckets,
     conv2d_dsp,
@@ -36,6 +38,7 @@ from tinyq.kernels import (
     depthwise_conv2d_mve,
     depthwise_conv2d_planes,
     depthwise_m0,
+    max_pool2d_dsp,
 )
 from tinyq.kernels.request import Choice, Request
 from tinyq.ops.clayer import CLayer
@@ -65,7 +68,10 @@ KERNELS: Final[Mapping[str, Choice]] = {
     "dense_m0": dense_m0.choose,
     "dense_words": dense_words.choose,
     "add_mve": add_mve.choose,
+    "add_dsp": add_dsp.choose,
     "average_pool2d_mve": average_pool2d_mve.choose,
+    "average_pool2d_dsp": average_pool2d_dsp.choose,
+    "max_pool2d_dsp": max_pool2d_dsp.choose,
 }
 
 

@@ -31,6 +31,11 @@ TQ_INLINE uint32_t tq_load32(const void *from) {
     return word;
 }
 
+/* Four bytes to any address, as tq_load32. */
+TQ_INLINE void tq_store32(void *to, uint32_t word) {
+    memcpy(to, &word, sizeof word);
+}
+
 TQ_INLINE int32_t tq_low(uint32_t lanes) {
     return (int32_t)((lanes & 0xFFFFU) ^ 0x8000U) - 0x8000;
 }
@@ -60,6 +65,7 @@ TQ_INSTRUCTION3(smlabt) /* sum + low(a) * high(b) */
 TQ_INSTRUCTION3(smlatb) /* sum + high(a) * low(b) */
 TQ_INSTRUCTION3(smlatt) /* sum + high(a) * high(b) */
 TQ_INSTRUCTION2(sadd16) /* lanes a + b, each modulo 2^16 */
+TQ_INSTRUCTION2(uadd8)  /* bytes a + b, each modulo 2^8 */
 
 /* Bytes 0 and 2 (ror 8: 1 and 3) as lanes, sign- or zero-extended. */
 #define TQ_EXTEND(name)                                                                            \
@@ -75,6 +81,43 @@ TQ_INSTRUCTION2(sadd16) /* lanes a + b, each modulo 2^16 */
     }
 TQ_EXTEND(sxtb16)
 TQ_EXTEND(uxtb16)
+
+/* The same lanes added to those of sums, each modulo 2^16. */
+#define TQ_EXTEND_ADD(name)                                                                        \
+    TQ_INLINE uint32_t tq_##name(uint32_t sums, uint32_t bytes) {                                  \
+        uint32_t result;                                                                           \
+        __asm__(#name " %0, %1, %2" : "=r"(result) : "r"(sums), "r"(bytes));                       \
+        return result;                                                                             \
+    }                                                                                              \
+    TQ_INLINE uint32_t tq_##name##_ror8(uint32_t sums, uint32_t bytes) {                           \
+        uint32_t result;                                                                           \
+        __asm__(#name " %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(bytes));               \
+        return result;                                                                             \
+    }
+TQ_EXTEND_ADD(sxtab16)
+TQ_EXTEND_ADD(uxtab16)
+
+/* The greater or smaller of each pair of bytes: the subtraction's GE flags, which no compiler keeps
+ * from one statement to the next, select them. */
+#define TQ_SELECT(name, subtract, greater, smaller)                                                \
+    TQ_INLINE uint32_t tq_##name(uint32_t a, uint32_t b) {                                         \
+        uint32_t difference;                                                                       \
+        __asm__(#subtract " %1, %0, %2\n\tsel %0, %" #greater ", %" #smaller                       \
+                : "+r"(a), "=&r"(difference)                                                       \
+                : "r"(b)                                                                           \
+                : "cc");                                                                           \
+        return a;                                                                                  \
+    }
+TQ_SELECT(max_u8x4, usub8, 0, 2)
+TQ_SELECT(max_s8x4, ssub8, 0, 2)
+TQ_SELECT(min_u8x4, usub8, 2, 0)
+
+/* Lanes clamped to 0..255. */
+TQ_INLINE uint32_t tq_usat16_8(uint32_t lanes) {
+    uint32_t result;
+    __asm__("usat16 %0, #8, %1" : "=r"(result) : "r"(lanes));
+    return result;
+}
 
 /* low(a) | high lane from b << 16, and low lane from a >> 16 | high(b). */
 TQ_INLINE uint32_t tq_pkhbt(uint32_t a, uint32_t b) {
@@ -120,6 +163,9 @@ TQ_INLINE uint32_t tq_smlatt(uint32_t a, uint32_t b, uint32_t sum) {
 TQ_INLINE uint32_t tq_sadd16(uint32_t a, uint32_t b) {
     return ((a + b) & 0xFFFFU) | ((a & 0xFFFF0000U) + (b & 0xFFFF0000U));
 }
+TQ_INLINE uint32_t tq_uadd8(uint32_t a, uint32_t b) {
+    return ((a & 0x7F7F7F7FU) + (b & 0x7F7F7F7FU)) ^ ((a ^ b) & 0x80808080U);
+}
 TQ_INLINE uint32_t tq_uxtb16(uint32_t bytes) {
     return bytes & 0x00FF00FFU;
 }
@@ -132,6 +178,43 @@ TQ_INLINE uint32_t tq_sxtb16(uint32_t bytes) {
 }
 TQ_INLINE uint32_t tq_sxtb16_ror8(uint32_t bytes) {
     return tq_sxtb16(bytes >> 8);
+}
+TQ_INLINE uint32_t tq_uxtab16(uint32_t sums, uint32_t bytes) {
+    return tq_sadd16(sums, tq_uxtb16(bytes));
+}
+TQ_INLINE uint32_t tq_uxtab16_ror8(uint32_t sums, uint32_t bytes) {
+    return tq_sadd16(sums, tq_uxtb16_ror8(bytes));
+}
+TQ_INLINE uint32_t tq_sxtab16(uint32_t sums, uint32_t bytes) {
+    return tq_sadd16(sums, tq_sxtb16(bytes));
+}
+TQ_INLINE uint32_t tq_sxtab16_ror8(uint32_t sums, uint32_t bytes) {
+    return tq_sadd16(sums, tq_sxtb16_ror8(bytes));
+}
+TQ_INLINE uint32_t tq_byte_of(int32_t lane) {
+    return (uint32_t)(lane < 0 ? 0 : lane > 255 ? 255 : lane);
+}
+TQ_INLINE uint32_t tq_usat16_8(uint32_t lanes) {
+    return tq_byte_of(tq_low(lanes)) | tq_byte_of(tq_high(lanes)) << 16;
+}
+/* 255 in every byte where that of a, unsigned, is not less than that of b. The high bits of the
+ * differences of the low 7 bits, which cannot borrow from one another, decide between equal high
+ * bits. */
+TQ_INLINE uint32_t tq_not_less_u8x4(uint32_t a, uint32_t b) {
+    const uint32_t low = (a | 0x80808080U) - (b & 0x7F7F7F7FU);
+    const uint32_t bits = ((a & ~b) | (~(a ^ b) & low)) & 0x80808080U;
+    return (bits - (bits >> 7)) | bits;
+}
+TQ_INLINE uint32_t tq_max_u8x4(uint32_t a, uint32_t b) {
+    const uint32_t mask = tq_not_less_u8x4(a, b);
+    return (a & mask) | (b & ~mask);
+}
+TQ_INLINE uint32_t tq_min_u8x4(uint32_t a, uint32_t b) {
+    const uint32_t mask = tq_not_less_u8x4(a, b);
+    return (b & mask) | (a & ~mask);
+}
+TQ_INLINE uint32_t tq_max_s8x4(uint32_t a, uint32_t b) {
+    return tq_max_u8x4(a ^ 0x80808080U, b ^ 0x80808080U) ^ 0x80808080U;
 }
 TQ_INLINE uint32_t tq_pkhbt(uint32_t a, uint32_t b) {
     return (a & 0xFFFFU) | b << 16;
