@@ -55,13 +55,17 @@ def in_kernel(case: Case, stem: str, core: str = "m4", in_place: int | None = No
 
 
 def together(cases: Sequence[Case]) -> tuple[Graph, dict[str, np.ndarray]]:
-    """One graph of all the cases, tensors ``x<i>`` and ``y<i>``; and the inputs' codes."""
+    """One graph of all the cases, and the codes of its inputs.
+
+    Case i has the tensors ``x<i>``, of a second input ``x<i>_1``, and ``y<i>``.
+    """
     tensors, nodes, codes = {}, [], {}
     for i, case in enumerate(cases):
-        tensors[f"x{i}"] = replace(case.ins[0], name=f"x{i}")
+        names = [f"x{i}_{j}" if j else f"x{i}" for j in range(len(case.ins))]
+        for name, x, values in zip(names, case.ins, case.xs, strict=True):
+            tensors[name] = replace(x, name=name)
+            codes[name] = values.astype(x.numpy_dtype)
         tensors[f"y{i}"] = replace(case.out, name=f"y{i}")
-        nodes.append(Node(f"n{i}", case.op, (f"x{i}",), (f"y{i}",), (f"n{i}",)))
-        codes[f"x{i}"] = case.xs[0].astype(case.ins[0].numpy_dtype)
-    inputs = tuple(node.inputs[0] for node in nodes)
+        nodes.append(Node(f"n{i}", case.op, tuple(names), (f"y{i}",), (f"n{i}",)))
     outputs = tuple(node.output for node in nodes)
-    return validate(Graph("together", tensors, tuple(nodes), inputs, outputs)), codes
+    return validate(Graph("together", tensors, tuple(nodes), tuple(codes), outputs)), codes
