@@ -15,8 +15,8 @@ array, or a sequence of arrays, one per input.  Errors are ``tinyq.errors.TinyqE
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,32 +29,30 @@ from tinyq.backends import Backend, EmulatedBackend, find_backend
 from tinyq.backends.sources import MODEL_NAME
 from tinyq.certificate import library_files, make_certificate
 from tinyq.cores import find_core
-from tinyq.data import (
-    CALIBRATION_SAMPLES,
-    Dataset,
-    as_dataset,
-    choose,
-    load_calibration_data,
-    load_test_data,
-    load_training_data,
-)
+from tinyq.data import CALIBRATION_SAMPLES, as_dataset
 from tinyq.errors import DataError, InputError
 from tinyq.evaluate import Score, score
 from tinyq.files import write_tree
-from tinyq.graph import Graph, Preprocess
+from tinyq.graph import Graph
+from tinyq.inputs import Array, Data, calibration_data, import_model, test_data, training_data
 from tinyq.kernels.program import Target
 from tinyq.measurement import Cost, Size, measure_profile, measure_size
 from tinyq.progress import Progress, silent
 from tinyq.report import GraphReport, report_graph
+from tinyq.training import QAT_EPOCHS, train
 from tinyq.verification import BackendCheck, batch_size, check_backend, random_codes
 from tinyq.waterfall import Explanation
 from tinyq.waterfall import explain as explain_graph
 
 __all__ = [
+    "QAT_EPOCHS",
     "Run",
     "Verification",
+    "as_dataset",
+    "calibration_data",
     "explain",
     "export",
+    "import_model",
     "inspect",
     "load",
     "profile",
@@ -62,19 +60,15 @@ __all__ = [
     "run",
     "save",
     "size",
+    "test_data",
     "train",
+    "training_data",
     "verify",
 ]
 
-Array = npt.NDArray[Any]
 Model = Graph | str | os.PathLike[str]
-Data = str | os.PathLike[str] | Array | Sequence[Array] | Dataset
 #: inputs made where no data calibrate; more cost memory and gain nothing measurable
 SYNTHETIC_SAMPLES: Final = 64
-#: passes over the training data unless told otherwise
-QAT_EPOCHS: Final = 10
-#: where the codes of a training come from
-STARTS: Final = ("rounded", "least_squares")
 FORMATS: Final = ("c", "platformio", "tflite")
 #: test samples that ``explain`` takes unless told otherwise
 EXPLAIN_SAMPLES: Final = 256
@@ -144,230 +138,6 @@ def quantize(
         inputs = executor.preprocess_inputs(graph, chosen.inputs)
     prepared = passes.apply(graph, passes.FLOAT_PIPELINE)
     return passes.finalize(ptq.quantize(prepared, inputs, config, progress))
-
-
-def train(
-    model: Any,
-    data: Data,
-    labels: Array | None = None,
-    *,
-    weights: str | None = None,
-    preset: str | None = None,
-    config: Any = None,
-    first_last: str | None = None,
-    per_channel: bool | None = None,
-    epochs: int | None = None,
-    batch: int = 64,
-    learning_rate: float | None = None,
-    warmup: float = 0.0,
-    gradual: float = 0.0,
-    distill: float | None = None,
-    start: str = "rounded",
-    schedule: Any = None,
-    augment: Any = None,
-    checkpoint_dir: str | os.PathLike[str] | None = None,
-    log_dir: str | os.PathLike[str] | None = None,
-    distribute: str | None = None,
-    scale: float = 1.0,
-    offset: float = 0.0,
-    seed: int = 0,
-    name: str | None = None,
-    drop_softmax: bool = False,
-    progress: Progress = silent,
-) -> Graph:
-    """Quantization-aware training: calibrates, trains on, and returns the integer graph.
-
-    Args:
-        data: training samples; a file's labels are used.  Also a ``tf.data.Dataset`` of batches
-            (x, y) or x.
-        labels: int ``[N]``, for ``data`` in memory; without any the model learns from the float
-            model where ``distill`` is given, else to reconstruct its input.
-        weights: key of ``encodings.ENCODINGS``; overrides the preset's.
-        preset: key of ``qat.PRESETS``; "w4a8_lut" where neither it nor ``config`` is given.
-        config: what ``qat.read_config`` takes: a ``qat.QuantConfig``, or options for all and for
-            single layers in a dictionary or a YAML file.
-        first_last, per_channel: override those of the preset or of ``config``.
-        epochs: passes over the data; ``QAT_EPOCHS`` where neither it nor ``schedule`` is given.
-        batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.
-        gradual: fraction of the steps in which weights keep 8 bits.
-        distill: learn from the float model, with this weight beside the labels.
-        start: from each weight's nearest code ("rounded"), or from the codes that post-training
-            quantization chooses together ("least_squares"), for low rates and few data.
-        schedule: a ``qat.TrainConfig`` with everything else; the arguments above override it where
-            they are not at their defaults.
-        augment, checkpoint_dir, log_dir: see ``qat.train``.
-        distribute: "mirrored" trains on all devices of this machine, "workers" in all processes
-            that TF_CONFIG names, each of which calls this; by default the current strategy.
-
-    Other arguments and errors as in ``quantize``.
-    """
-    import tinyq.qat as training
-    from tinyq.frontends.keras import build_model, read_network
-
-    options = _quant_config(preset, config, weights, first_last, per_channel)
-    _check_start(start, gradual)
-    passes_over = QAT_EPOCHS if epochs is None and schedule is None else epochs
-    given = {
-        "epochs": passes_over, "batch_size": batch, "seed": seed, "learning_rate": learning_rate,
-        "warmup": warmup, "wide_weights": gradual, "distillation": distill,
-    }  # fmt: skip
-    chosen = _schedule(schedule, given)
-    with training.strategy_scope(distribute):
-        network = read_network(model)
-        graph = import_model(network, name, scale, offset)
-        teacher = build_model(network)
-        x, y, sample = _samples(graph, teacher, data, labels, seed)
-        quantized = training.quantize(build_model(network), options, sample)
-        if start == "least_squares":
-            training.adopt(quantized, _least_squares(quantized, graph, sample, options, seed))
-    training.train(
-        quantized, x, y, chosen, _steps(progress),
-        teacher=None if distill is None else teacher, augment=augment,
-        checkpoint_dir=checkpoint_dir, log_dir=log_dir,
-    )  # fmt: skip
-    exported = training.to_graph(quantized, graph.name, graph.preprocess, not drop_softmax)
-    return passes.finalize(exported)
-
-
-def _check_start(start: str, gradual: float) -> None:
-    if start not in STARTS:
-        raise InputError(f"start='{start}' is unknown; choose one of {', '.join(STARTS)}")
-    if start == "least_squares" and gradual:
-        raise InputError(
-            "start='least_squares' has no effect with gradual, which rounds weights anew; use one"
-        )
-
-
-def _least_squares(
-    model: Any, graph: Graph, sample: Sequence[Array], options: Any, seed: int
-) -> Graph:
-    """Post-training quantization of a float graph, each layer encoded as in a quantized model."""
-    import glob
-
-    from tinyq import ptq
-
-    encodings = {
-        glob.escape(layer.source_layers[0]): layer.weight_quantizer.encoding
-        for layer in model.layers
-        if hasattr(layer, "weight_quantizer")
-    }
-    config = ptq.PtqConfig(
-        options.weights,
-        overrides=encodings,
-        per_channel=options.scale == "per_channel",
-        zero_negligible=False,
-        seed=seed,
-    )
-    inputs = dict(zip(graph.inputs, sample, strict=True))
-    return ptq.quantize(passes.apply(graph, passes.FLOAT_PIPELINE), inputs, config)
-
-
-def _schedule(schedule: Any, given: Mapping[str, Any]) -> Any:
-    """A ``TrainConfig`` with the arguments that are not at their defaults."""
-    import tinyq.qat as training
-
-    plain = training.TrainConfig()
-    changed = {k: v for k, v in given.items() if v is not None and v != getattr(plain, k)}
-    return replace(schedule or plain, **changed)
-
-
-def _samples(
-    graph: Graph, model: Any, data: Any, labels: Array | None, seed: int
-) -> tuple[Any, Any, list[Array]]:
-    """Inputs and labels to train on, as the model sees them, and inputs to calibrate on."""
-    import tinyq.qat as training
-
-    if training.is_dataset(data):
-        first = graph.preprocess[0]
-        stream = training.preprocessed(data, first.scale, first.offset)
-        names = list(model.input_names)
-        return stream, labels, training.first_samples(names, stream, CALIBRATION_SAMPLES)
-    samples = training_data(graph, data, labels)
-    real = list(executor.preprocess_inputs(graph, samples.inputs).values())
-    sample = choose(Dataset(tuple(real)), CALIBRATION_SAMPLES, seed)
-    return real, samples.labels, list(sample.inputs)
-
-
-def _quant_config(
-    preset: str | None,
-    config: Any,
-    weights: str | None,
-    first_last: str | None,
-    per_channel: bool | None,
-) -> Any:
-    """The ``QuantConfig`` that a preset or a configuration describes, with what overrides it."""
-    import tinyq.qat as training
-
-    if preset is not None and config is not None:
-        raise InputError(f"preset '{preset}' and config exclude each other; name it in the config")
-    default = training.preset(preset or "w4a8_lut")
-    chosen = default if config is None else training.read_config(config)
-    scale = {True: "per_channel", False: "per_tensor", None: chosen.scale}[per_channel]
-    first_last = first_last or chosen.first_last
-    return replace(chosen, weights=weights or chosen.weights, scale=scale, first_last=first_last)
-
-
-def _steps(progress: Progress) -> Callable[[Any], None]:
-    """A listener of training steps that tells them on."""
-    return lambda step: progress("train", step.step, step.steps)
-
-
-def import_model(
-    model: Any,
-    name: str | None = None,
-    scale: float = 1.0,
-    offset: float = 0.0,
-    drop_softmax: bool = False,
-) -> Graph:
-    """The float graph of a Keras model, its preprocessing noted."""
-    from tinyq.frontends.importer import to_float_graph
-    from tinyq.passes.drop_identities import drop_final_softmax
-
-    _check_preprocessing(scale, offset)
-    if isinstance(model, str | os.PathLike) and is_graph_file(Path(model)):
-        raise InputError(f"{model} is quantized already; give the Keras model it was made from")
-    graph = to_float_graph(model, name)
-    if drop_softmax:
-        graph = drop_final_softmax(graph)
-    return replace(graph, preprocess=(Preprocess(scale, offset),) * len(graph.inputs))
-
-
-def _check_preprocessing(scale: float, offset: float) -> None:
-    """Both must be numbers in float32, in which they are applied."""
-    with np.errstate(over="ignore"):
-        single = np.float32(scale)
-        finite = np.isfinite(single) and np.isfinite(np.float32(offset))
-    if not finite or single == 0:
-        raise InputError(
-            f"scale {scale} and offset {offset} must be finite, the scale not 0 (as float32)"
-        )
-
-
-def calibration_data(graph: Graph, data: Data, samples: int, seed: int) -> Dataset:
-    """At most ``samples`` calibration samples of a file or of arrays."""
-    if isinstance(data, str | os.PathLike):
-        return load_calibration_data(Path(data), graph.inputs, samples, seed)
-    return choose(_in_memory(data), samples, seed)
-
-
-def training_data(graph: Graph, data: Data, labels: Array | None = None) -> Dataset:
-    """All training samples of a file or of arrays, with labels where there are any."""
-    if isinstance(data, str | os.PathLike):
-        return load_training_data(Path(data), graph.inputs)
-    return data if isinstance(data, Dataset) else as_dataset(data, labels)
-
-
-def test_data(graph: Graph, data: Data, count: int | None = None) -> Dataset:
-    """The first ``count`` test samples of a file or of arrays."""
-    if isinstance(data, str | os.PathLike):
-        return load_test_data(Path(data), graph.inputs, count)
-    if count is not None and count < 1:
-        raise DataError(f"{count} samples asked for; give a number of at least 1")
-    return _in_memory(data).take(slice(0, count))
-
-
-def _in_memory(data: Any) -> Dataset:
-    return data if isinstance(data, Dataset) else as_dataset(data)
 
 
 # ---------------------------------------------------------------- run

@@ -11,7 +11,7 @@ import tensorflow as tf
 from train_models import dense, points
 
 import tinyq.qat as qat
-from tinyq import api, executor
+from tinyq import api, executor, training
 from tinyq.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -24,8 +24,8 @@ def test_arguments_override_a_schedule() -> None:
         "wide_weights": 0.5, "distillation": None,
     }  # fmt: skip
     expected = qat.TrainConfig(epochs=9, warmup=0.2, wide_weights=0.5, temperature=2.0)
-    assert api._schedule(schedule, given) == expected
-    assert api._schedule(None, given) == qat.TrainConfig(wide_weights=0.5)
+    assert training._schedule(schedule, given) == expected
+    assert training._schedule(None, given) == qat.TrainConfig(wide_weights=0.5)
 
 
 def test_a_data_set_and_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
