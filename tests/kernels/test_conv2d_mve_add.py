@@ -78,4 +78,4 @@ def test_sums_beyond_16_bits_are_not_fused() -> None:
     end = replace(graph.tensors["sum0"], exponent=far.exponent)
     wide = replace(graph, tensors={**graph.tensors, "other0": far, "sum0": end})
     stems = [step.kernel.stem for step in compile_graph(wide, TARGET).steps]
-    assert stems[:2] == ["conv2d_mve", "add"]
+    assert stems[:2] == ["conv2d_mve", "add_dsp"]
