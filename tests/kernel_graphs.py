@@ -80,7 +80,7 @@ PLAIN: tuple[tuple[tuple[int, ...], Layer], ...] = (
     ((5, 3, 7), lone_addition),
     ((10,), lambda g, x: g.apply(Softmax(), [x], dtype="uint8", bits=8, exponent=-8)),
     ((5, 4, 13), lambda g, x: g.apply(MaxPool2D((2, 3), (1, 2), (1, 0, 0, 1)), [x])),
-    ((4, 5, 9), lambda g, x: g.apply(AveragePool2D((3, 2), (2, 1), (0, 1, 1, 0)), [x])),
+    ((10, 6, 23), lambda g, x: g.apply(AveragePool2D((4, 3), (1, 1), (0, 1, 1, 0)), [x])),
 )
 
 

@@ -22,6 +22,7 @@ class KernelCase(Case):
 
     stem: str = ""
     core: str = "m4"
+    forced: bool = False
 
     def graph(self) -> Graph:
         """The layer alone."""
@@ -35,9 +36,9 @@ class KernelCase(Case):
         (node,) = graph.nodes
         plain = self.op.to_c(self.ins, self.out)
         proved, bounds = proof.prove(graph).get("n"), proof.intervals(graph)
-        return Request(
-            CORES[self.core], graph, node, plain, proved, tuple(bounds[x] for x in node.inputs)
-        )
+        intervals = tuple(bounds[x] for x in node.inputs)
+        core = CORES[self.core]
+        return Request(core, graph, node, plain, proved, intervals, forced=self.forced)
 
     def choice(self) -> CLayer | None:
         """What the kernel answers."""

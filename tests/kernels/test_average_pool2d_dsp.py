@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from kernels.chosen import KernelCase, in_kernel
-from kernels.harness import Check
+from kernels.harness import Case, Check
 from kernels.random_layers import random_window, tensor
 from kernels.test_pool2d import pool
+from tinyq.kernels.average_pool2d_dsp import LEAST_ADDITIONS
 from tinyq.ops import AveragePool2D
 from tinyq.tensors import Shape
 
@@ -21,12 +22,17 @@ def random_pool(rng: np.random.Generator, channels: int) -> KernelCase:
     size, window = random_window(rng, 5)
     activation = str(rng.choice(["linear", "relu", "relu6"]))
     op = AveragePool2D(window["kernel"], window["strides"], window["padding"], activation)
-    return in_kernel(pool(rng, op, (*size, channels)), "average_pool2d_dsp")
+    return forced(pool(rng, op, (*size, channels)))
+
+
+def forced(case: Case) -> KernelCase:
+    """In the kernel, however little there is to add."""
+    return replace(in_kernel(case, "average_pool2d_dsp"), forced=True)
 
 
 def whole(rng: np.random.Generator, shape: Shape) -> KernelCase:
     """The average of all pixels."""
-    return in_kernel(pool(rng, AveragePool2D(shape[:2], (1, 1)), shape), "average_pool2d_dsp")
+    return forced(pool(rng, AveragePool2D(shape[:2], (1, 1)), shape))
 
 
 def ties(dtype: str, count: int) -> KernelCase:
@@ -39,8 +45,7 @@ def ties(dtype: str, count: int) -> KernelCase:
     x = tensor("x", image.shape, dtype)
     y = replace(x, name="y", shape=(255, 1, 4))
     op = AveragePool2D((1, count), (1, 1))
-    label = f"ties of {count} {dtype}"
-    return KernelCase(op, (x,), y, (image[None],), None, label, "average_pool2d_dsp")
+    return forced(Case(op, (x,), y, (image[None],), label=f"ties of {count} {dtype}"))
 
 
 def test_random_windows(check: Check) -> None:
@@ -66,3 +71,6 @@ def test_where_it_does_not_apply() -> None:
     assert whole(rng, (1, 257, 4)).choice() is not None
     assert whole(rng, (1, 257, 3)).choice() is None
     assert replace(whole(rng, (2, 2, 4)), core="m3").choice() is None
+    for width, applies in ((10, True), (9, False)):
+        case = replace(whole(rng, (25, width, LEAST_ADDITIONS // 250)), forced=False)
+        assert (case.choice() is not None) is applies
