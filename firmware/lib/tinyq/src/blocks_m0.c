@@ -55,7 +55,7 @@ void tq_expand_m0_lanes_2(const void *codes, const int8_t *table, uint32_t count
     expand_lanes(codes, table, 2, count, words);
 }
 
-/* What blocks_m0_thumb1.S has in assembly. */
+/* What {dot,whole,requantize,expand}_m0_thumb1.S have in assembly. */
 #if !defined(__ARM_ARCH_6M__)
 
 void tq_pairs_m0(const int8_t *table, int8_t *pairs) {

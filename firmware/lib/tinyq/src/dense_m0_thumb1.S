@@ -3,6 +3,7 @@
 #if defined(__ARM_ARCH_6M__)
 
 #include "frame_m0.h"
+#include "pairs_m0.h"
 
 /* Offsets in tq_row_m0. */
 #define ROW_X 0
@@ -19,11 +20,12 @@
 #define value r2 /* of an input */
                  /* r8-r11: sums */
 #define end r12  /* behind the last input */
+#define entry r7 /* the first of the unrolled inputs; free from there on */
 
 #define FRAME 4 /* the row */
 
-/* x, codes, and the end; r2: what the first pass leaves out; jumps. label: first of the unrolled
- * inputs; bytes: of one; code_bytes: of an input's codes, 0 where they are loaded with LDM. */
+/* x, codes, the end, and the entry to the unrolled inputs, which begin at label 1. bytes: code of
+ * an input; code_bytes: of an input's codes, 0 where they are loaded with LDM. Uses r2, r3. */
 .macro ENTER_LOOP bytes, code_bytes
     ldr r3, [r0, #ROW_COUNT]
     ldr codes, [r0, #ROW_CODES]
@@ -40,6 +42,10 @@
 .endif
     movs r3, #\bytes
     muls r2, r3, r2
+    adr r3, 1f
+    adds r3, r3, r2
+    adds r3, #1
+    mov entry, r3
 .endm
 
 .macro ZERO_SUMS
@@ -88,12 +94,8 @@ FUNCTION tq_dot_row_m0_8
     ENTER FRAME
     str r0, [sp]
     ENTER_LOOP 28, 0
-    adr r3, 1f
-    adds r3, r3, r2
-    adds r3, #1
-    mov r7, r3
     ZERO_SUMS
-    bx r7
+    bx entry
     .balign 4
 1:  .set offset, 0
     .rept 8
@@ -103,17 +105,14 @@ FUNCTION tq_dot_row_m0_8
     adds x, #8
     cmp x, end
     bne 1b
-    mov r4, r8
-    mov r5, r9
-    mov r6, r10
-    mov r7, r11
+    HIGH_TO_LOW
     subs r5, r5, r4     /* 256 S1 */
     asrs r5, r5, #8
     subs r7, r7, r6     /* 256 S3 */
     asrs r7, r7, #8
     ADD_TO_SUMS
     LEAVE FRAME
-    END tq_dot_row_m0_8
+    END_FUNCTION tq_dot_row_m0_8
 
 /* ---- 4-bit codes through the table of pairs ---- */
 #define low_images r3
@@ -143,16 +142,10 @@ FUNCTION tq_dot_row_m0_4
     str r0, [sp]
     ldr r6, [r0, #ROW_PAIRS]
     ENTER_LOOP 30, 1
-    adr r3, 1f
-    adds r3, r3, r2
-    adds r3, #1
-    mov r7, r3
     ZERO_SUMS
     mov low_images, r6
-    movs high_images, #255
-    adds high_images, #1
-    adds high_images, high_images, low_images
-    bx r7
+    FIND_HIGH_IMAGES high_images, low_images
+    bx entry
     .balign 4
 1:  .set offset, 0
     .rept 8
@@ -163,13 +156,10 @@ FUNCTION tq_dot_row_m0_4
     adds codes, #16
     cmp x, end
     bne 1b
-    mov r4, r8
-    mov r5, r9
-    mov r6, r10
-    mov r7, r11
+    HIGH_TO_LOW
     ADD_TO_SUMS
     LEAVE FRAME
-    END tq_dot_row_m0_4
+    END_FUNCTION tq_dot_row_m0_4
 
 #undef low_images
 #undef high_images
@@ -231,12 +221,8 @@ FUNCTION tq_dot_row_m0_lanes
     mov r10, r5
     mov r11, r6
     ENTER_LOOP 34, 0
-    adr r3, 1f
-    adds r3, r3, r2
-    adds r3, #1
-    mov r7, r3
     ldr mask, 4f
-    bx r7
+    bx entry
     .balign 4
 3:  .word 0x00080008
 4:  .word 0x000F000F
@@ -256,6 +242,6 @@ FUNCTION tq_dot_row_m0_lanes
     SPLIT r10
     SPLIT r11
     LEAVE FRAME
-    END tq_dot_row_m0_lanes
+    END_FUNCTION tq_dot_row_m0_lanes
 
 #endif

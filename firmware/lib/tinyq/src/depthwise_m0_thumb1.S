@@ -3,6 +3,7 @@
 #if defined(__ARM_ARCH_6M__)
 
 #include "frame_m0.h"
+#include "requantize_m0.h"
 
 /* ---- a channel into a plane ---- */
 
@@ -89,7 +90,7 @@ FUNCTION tq_copy_m0_bytes
     bne 4b
 5:  NEXT_ROW 1b
     LEAVE 0
-    END tq_copy_m0_bytes
+    END_FUNCTION tq_copy_m0_bytes
 
 /* r7 = before + element * 2^16, stored; the element is the next one's before. */
 .macro STORE_PAIR before, element
@@ -121,7 +122,7 @@ FUNCTION tq_copy_m0_lanes
 4:  STORE_PAIR before, flip
     NEXT_ROW 1b
     LEAVE 0
-    END tq_copy_m0_lanes
+    END_FUNCTION tq_copy_m0_lanes
 
 #undef x
 #undef to
@@ -181,6 +182,15 @@ FUNCTION tq_copy_m0_lanes
     ldr outputs, [sp, #OUTPUTS]
 .endm
 
+/* On by some pixels, whose windows are `step` bytes of the plane; r3: those left, with flags. */
+.macro NEXT_WINDOWS pixels, step
+    ldr x, [sp, #AT]
+    adds x, #\step
+    str x, [sp, #AT]
+    ldr r3, [sp, #LEFT]
+    subs r3, #\pixels
+.endm
+
 /* The next row of windows or the end; label: start of a row. */
 .macro NEXT_ROW_OF_WINDOWS label
     ldr r0, [sp, #PLANE]
@@ -208,17 +218,11 @@ FUNCTION tq_copy_m0_lanes
 /* Requantizes r4 and stores it. Uses r7. */
 .macro FINISH is_tflite
 .if \is_tflite
-    asrs r7, r4, #31
-    adds r4, r4, r7
-    adds r4, r4, r7
+    ROUND_TFLITE r4, r7
     adds r4, r4, r1
 .endif
     asrs r4, r3
-    asrs r7, r4, #31
-    ands r4, r7         /* at most 0: hi was subtracted */
-    adds r4, r4, r6
-    asrs r7, r4, #31
-    bics r4, r7         /* at least 0 */
+    CLAMP r4, r7, r6
     adds r4, r4, r5
     strb r4, [outputs]
     add outputs, output_step
@@ -275,11 +279,7 @@ FUNCTION tq_copy_m0_lanes
     FINISH \is_tflite
     mov r4, r11
     FINISH \is_tflite
-    ldr x, [sp, #AT]
-    adds x, #(4 * \stride)
-    str x, [sp, #AT]
-    ldr r3, [sp, #LEFT]
-    subs r3, #4
+    NEXT_WINDOWS 4, (4 * \stride)
     bmi 3f
     b 2b
 3:  adds r3, #4
@@ -299,14 +299,10 @@ FUNCTION tq_copy_m0_lanes
     LOAD_REQUANT \is_tflite
     mov r4, r8
     FINISH \is_tflite
-    ldr x, [sp, #AT]
-    adds x, #\stride
-    str x, [sp, #AT]
-    ldr r3, [sp, #LEFT]
-    subs r3, #1
+    NEXT_WINDOWS 1, \stride
     bne 4b
 5:  NEXT_ROW_OF_WINDOWS 1b
-    END \name
+    END_FUNCTION \name
 .endm
 
     PLANE_BYTES tq_plane_m0_1, 1, 0
@@ -387,11 +383,7 @@ FUNCTION tq_copy_m0_lanes
     FINISH_PAIR r8, \is_tflite
     FINISH_PAIR r9, \is_tflite
     mov r10, outputs
-    ldr x, [sp, #AT]
-    adds x, #16
-    str x, [sp, #AT]
-    ldr r3, [sp, #LEFT]
-    subs r3, #4
+    NEXT_WINDOWS 4, 16
     bmi 3f
     b 2b
 3:  adds r3, #4
@@ -425,15 +417,11 @@ FUNCTION tq_copy_m0_lanes
     adds r4, r4, r7
     FINISH \is_tflite
 5:  mov r10, outputs
-    ldr x, [sp, #AT]
-    adds x, #8
-    str x, [sp, #AT]
-    ldr r3, [sp, #LEFT]
-    subs r3, #2
+    NEXT_WINDOWS 2, 8
     ble 6f
     b 4b
 6:  NEXT_ROW_OF_WINDOWS 1b
-    END \name
+    END_FUNCTION \name
 .endm
 
     PLANE_LANES tq_plane_m0_lanes, 0

@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clang-format off */
-/* Private to src/: how every function in assembly for ARMv6-M begins and ends. */
+/* Private to src/: the frame of functions in assembly for ARMv6-M, and the way to the registers
+ * that few of its instructions reach. */
+#ifndef TINYQ_FRAME_M0_H
+#define TINYQ_FRAME_M0_H
 
-    .syntax unified
     .cpu cortex-m0
-    .thumb
 
-/* Each in its own section, so that the linker drops what no layer uses. */
-.macro FUNCTION name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type \name, %function
-    .thumb_func
-\name:
+#include "function_thumb.h"
+
+/* r8-r11 = r4-r7 */
+.macro LOW_TO_HIGH
+    mov r8, r4
+    mov r9, r5
+    mov r10, r6
+    mov r11, r7
 .endm
 
-.macro END name
-    .size \name, . - \name
+/* r4-r7 = r8-r11 */
+.macro HIGH_TO_LOW
+    mov r4, r8
+    mov r5, r9
+    mov r6, r10
+    mov r7, r11
 .endm
 
 /* Keeps all registers that a callee must preserve; below them `frame` bytes of its own. */
 .macro ENTER frame
     push {r4-r7, lr}
-    mov r4, r8
-    mov r5, r9
-    mov r6, r10
-    mov r7, r11
+    HIGH_TO_LOW
     push {r4-r7}
 .if \frame
     sub sp, #\frame
@@ -38,9 +40,8 @@
     add sp, #\frame
 .endif
     pop {r4-r7}
-    mov r8, r4
-    mov r9, r5
-    mov r10, r6
-    mov r11, r7
+    LOW_TO_HIGH
     pop {r4-r7, pc}
 .endm
+
+#endif

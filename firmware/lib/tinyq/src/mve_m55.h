@@ -7,21 +7,19 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #define TQ_HAS_MVE 1
 
-.syntax unified
-.thumb
+#include "function_thumb.h"
 
-/* A global function in a section of its own: the linker drops those that nobody calls. */
-.macro FUNCTION name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type \name, %function
-    .thumb_func
-\name:
+/* Keeps all registers that a callee must preserve; below them `frame` bytes of its own. */
+.macro ENTER frame
+    push        {r4-r11, lr}
+    vpush       {d8-d15}
+    sub         sp, sp, #\frame
 .endm
 
-.macro END_FUNCTION name
-    .size \name, . - \name
+.macro LEAVE frame
+    add         sp, sp, #\frame
+    vpop        {d8-d15}
+    pop         {r4-r11, pc}
 .endm
 
 #else

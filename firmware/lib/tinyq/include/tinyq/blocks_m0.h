@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inner loops of convolutions on a core that has only a 32-bit multiplication and few
- * registers (ARMv6-M): written in assembly there (src/blocks_m0_thumb1.S), in C everywhere else.
+ * registers (ARMv6-M): written in assembly there (src/dot_m0_thumb1.S, whole_m0_thumb1.S,
+ * requantize_m0_thumb1.S, expand_m0_thumb1.S), in C everywhere else.
  *
  * Weights are expanded into memory as words in the order of their use, four words a tap (a weight
  * of each output channel of a block): one load fetches a tap, none must be unpacked.
