@@ -12,6 +12,8 @@
 
 #if TQ_DSP_ASSEMBLY
 
+#include "frame_thumb2.h"
+
 #define ROUND 16       /* words */
 #define TAPS_BYTES 56  /* code for one word: 14 instructions of 4 bytes */
 
@@ -69,9 +71,6 @@
 #define b2  r10
 #define b3  r11
 
-    .syntax unified
-    .thumb
-
 /* 16 products. XX, YY and WW are loaded. Channels 1 and 3 collect 256 times their sum and, on top,
  * that of channels 0 and 2. */
 .macro MULTIPLY next_w:vararg
@@ -88,13 +87,8 @@
     smlad   b2, YY, WW, b2
 .endm
 
-    .section .text.tq_dsp_prepare, "ax", %progbits
-    .balign 4
-    .global tq_dsp_prepare
-    .type   tq_dsp_prepare, %function
-    .thumb_func
 /* void tq_dsp_prepare(tq_dsp_blocks *work): fills in WORK_OWN. */
-tq_dsp_prepare:
+    FUNCTION tq_dsp_prepare
     push    {r4-r10, lr}
     ldr     r1, [r0, #WORK_PITCH]    /* pitch */
     ldr     r9, [r0, #WORK_WORDS]
@@ -123,7 +117,7 @@ tq_dsp_prepare:
     stm     r0, {r1-r8}
     pop     {r4-r10, pc}
     .ltorg
-    .size   tq_dsp_prepare, . - tq_dsp_prepare
+    END_FUNCTION tq_dsp_prepare
 
     .section .text.tq_dsp_taps, "ax", %progbits
     .balign 4
@@ -132,8 +126,7 @@ tq_dsp_prepare:
     .thumb_func
 /* void tq_dsp_sums(work, first, second, sums) */
 tq_dsp_sums:
-    push    {r4-r11, lr}
-    sub     sp, sp, #FRAME
+    ENTER   FRAME
     str     r3, [sp, #OUTPUTS]
     adr     r12, finish_sums + 1
     b       start
@@ -144,8 +137,7 @@ tq_dsp_sums:
     .thumb_func
 /* void tq_dsp_pass_...(work, first, second, pixels) */
 tq_dsp_pass_\kind:
-    push    {r4-r11, lr}
-    sub     sp, sp, #FRAME
+    ENTER   FRAME
     ldm     r3, {r4-r7}
     add     r12, sp, #PIXELS
     stm     r12, {r4-r7}
@@ -243,8 +235,7 @@ sums_done:
 .macro NEXT_OR_RETURN
     cmp     r2, r12
     bne.w   next_block
-    add     sp, sp, #FRAME
-    pop     {r4-r11, pc}
+    LEAVE   FRAME
 .endm
 
     .balign 4
@@ -385,5 +376,5 @@ finish_add_u8:
     .balign 4
 finish_add_s8:
     ADD_ALL ldrsb
-    .size   tq_dsp_sums, . - tq_dsp_sums
+    END_FUNCTION tq_dsp_sums
 #endif

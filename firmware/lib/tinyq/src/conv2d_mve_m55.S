@@ -77,9 +77,7 @@
  * shift, nudge, count; r2 = first window; r3 = first output. */
 .macro DOT_FUNCTION name, has_nudge
 FUNCTION \name
-    push        {r4-r11, lr}
-    vpush       {d8-d15}
-    sub         sp, sp, #FRAME_BYTES
+    ENTER       FRAME_BYTES
     mov         OUT, r3
     ldrd        r5, r12, [r0]               /* vectors, step */
     ldrd        r4, r6, [r0, #8]            /* r4 = channels, r6 = count */
@@ -154,9 +152,7 @@ FUNCTION \name
     cmp         OUT, r2
     bne         1b
 
-    add         sp, sp, #FRAME_BYTES
-    vpop        {d8-d15}
-    pop         {r4-r11, pc}
+    LEAVE       FRAME_BYTES
 END_FUNCTION \name
 .endm
 

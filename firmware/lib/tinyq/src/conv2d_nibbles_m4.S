@@ -8,9 +8,7 @@
  */
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 
-    .syntax unified
-    .thumb
-    .section .text.tq_sum_packed, "ax", %progbits
+#include "function_thumb.h"
 
 /* Registers of the inner loop. */
 #define XS r0 /* reads x, two words a step */
@@ -50,11 +48,7 @@
 /* The lower pixel's sum starts here: see conv2d_nibbles.c. */
 #define CENTER 2048
 
-    .balign 8
-    .global tq_sum_packed
-    .type tq_sum_packed, %function
-    .thumb_func
-tq_sum_packed:
+    FUNCTION tq_sum_packed, align=8
     push {r0, r1, r3, r4-r11, lr}
     sub sp, #60
     ldrd r4, r5, [r3, #PLAN_PLACES] /* and PLAN_X_BYTES */
@@ -215,7 +209,7 @@ last_of_several:
     add_lower 1
     store_pixels S10, S11, S12, S13
     b end_place
-    .size tq_sum_packed, . - tq_sum_packed
+    END_FUNCTION tq_sum_packed
 
 #endif
 

@@ -9,9 +9,7 @@
  */
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 
-    .syntax unified
-    .thumb
-    .section .text.tq_sum_triples, "ax", %progbits
+#include "function_thumb.h"
 
 /* Registers of the inner loop. */
 #define XS r0 /* reads x, a word a step */
@@ -56,11 +54,7 @@
 #define START_HIGH 0x80080040
 #define CARRY_MORE 0x01000000
 
-    .balign 8
-    .global tq_sum_triples
-    .type tq_sum_triples, %function
-    .thumb_func
-tq_sum_triples:
+    FUNCTION tq_sum_triples, align=8
     push {r0, r1, r3, r4-r11, lr} /* r3 to keep the stack aligned */
     sub sp, #32
     ldrd r4, r5, [r3, #PLAN_PLACES] /* and PLAN_X_BYTES */
@@ -219,7 +213,7 @@ add_segment:
     add_sums LOW0, LOW1, LOW2, LOW3
     pop {HIGH0, HIGH1}
     b carry_over
-    .size tq_sum_triples, . - tq_sum_triples
+    END_FUNCTION tq_sum_triples
 
 #endif
 

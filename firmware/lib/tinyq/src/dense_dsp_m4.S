@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocks of eight channels of a fully connected layer for cores with the DSP extension: the assembly
- * twins of the functions in dense_blocks.h, one for each layout of weights and type of input. The
+ * Blocks of eight channels of a fully connected layer for cores with the DSP extension: the
+ * assembly twins of the tq_run_dense_* in C, one for each layout of weights and type of input. The
  * eight sums stay in registers from their start to the output bytes.
  *
  * Groups of four inputs go in rounds of several; the first round enters the unrolled code where as
@@ -10,6 +10,8 @@
 #include "dsp_assembly.h"
 
 #if TQ_DSP_ASSEMBLY
+
+#include "frame_thumb2.h"
 
 /* Fields of tq_dense_dsp_blocks. */
 #define BLOCKS_WEIGHTS 0
@@ -45,9 +47,6 @@
 #define s5     r9
 #define s6     r10
 #define s7     r11
-
-    .syntax unified
-    .thumb
 
 /* Lanes (0, 2), then (1, 3) of the next four inputs; `ready`: the inputs are lanes already. */
 .macro EVEN_LANES extend
@@ -231,20 +230,13 @@ tq_dense_finish:
     ldr     pc, [sp, #END]
 3:
     str     W, [v, #BLOCKS_WEIGHTS]
-    add     sp, #FRAME
-    pop     {r4-r11, pc}
+    LEAVE   FRAME
     .size   tq_dense_finish, . - tq_dense_finish
 
 /* void name(tq_dense_dsp_blocks *job) */
 .macro BLOCKS name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type   \name, %function
-    .thumb_func
-\name:
-    push    {r4-r11, lr}
-    sub     sp, #FRAME
+    FUNCTION \name
+    ENTER   FRAME
     str     r0, [sp, #JOB]
     ldr     W, [r0, #BLOCKS_WEIGHTS]
     .balign 4
@@ -257,7 +249,7 @@ tq_dense_finish:
     adr.w   u, 9b
     orr     u, u, #1                    /* Thumb */
     b       tq_dense_finish
-    .size   \name, . - \name
+    END_FUNCTION \name
 .endm
 
 .macro WORDS name, layout, extend

@@ -94,9 +94,7 @@
 /* r0 = layer; r1 = x; r2 = output. */
 .macro DENSE_FUNCTION name, form, has_nudge
 FUNCTION \name
-    push        {r4-r11, lr}
-    vpush       {d8-d15}
-    sub         sp, sp, #FRAME_BYTES
+    ENTER       FRAME_BYTES
     str         X, [sp, #FRAME_X]
     mov         OUT, r2
     ldrd        BIAS, SHIFT, [LAYER, #LAYER_BIAS]
@@ -139,9 +137,7 @@ FUNCTION \name
     subs        LEFT, LEFT, #4
     bgt         1b
 
-    add         sp, sp, #FRAME_BYTES
-    vpop        {d8-d15}
-    pop         {r4-r11, pc}
+    LEAVE       FRAME_BYTES
 END_FUNCTION \name
 .endm
 

@@ -5,8 +5,7 @@
  */
 #if defined(__ARM_ARCH_7M__)
 
-    .syntax unified
-    .thumb
+#include "frame_thumb2.h"
 
 #define X     r0 /* next pair of activations */
 #define CODES r1
@@ -35,19 +34,10 @@
 /* Pairs of an unrolled round, a power of two. */
 #define ROUND 8
 
-.macro define name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type   \name, %function
-    .thumb_func
-\name:
-.endm
-
-/* Saves registers and copies the descriptor at r0. */
-.macro enter
-    push    {r4-r11, lr}
-    sub     sp, sp, #FRAME
+/* A function that copies the descriptor at r0. */
+.macro begin name
+    FUNCTION \name
+    ENTER   FRAME
     ldr     r1, [r0, #DENSE_OFFSETS]
     ldm     r0, {r4-r12}
     stm     sp, {r4-r12}
@@ -61,9 +51,8 @@
     subs    X0, X0, #1
     str     X0, [sp, #DENSE_BLOCKS]
     bne.w   \label
-    add     sp, sp, #FRAME
-    pop     {r4-r11, pc}
-    .size   \name, . - \name
+    LEAVE   FRAME
+    END_FUNCTION \name
 .endm
 
 /* A round of `pair`; temp: pairs of the whole, destroyed. Ends where X meets what END holds. */
@@ -137,8 +126,7 @@
     mla     r4, X0, T0, r4
 .endm
 
-    define  tq_sum_dense_bytes
-    enter
+    begin   tq_sum_dense_bytes
 1:  load_sums
     begin_block T0
     rounds  pair_bytes, T0
@@ -183,8 +171,7 @@
     strd    \first, X1, [X0], #8
 .endm
 
-    define  tq_sum_dense_table
-    enter
+    begin   tq_sum_dense_table
     ldr     TABLE, [sp, #DENSE_TABLE]
 1:  load_sums
     begin_block T
@@ -240,8 +227,7 @@
     strd    C0, C1, [X0], #8
 .endm
 
-    define  tq_sum_dense_nibbles
-    enter
+    begin   tq_sum_dense_nibbles
     mov     MASK, #0x000F000F
 1:  ldr     X0, [sp, #DENSE_START]
     ldm     X0!, {r4-r10, r12}

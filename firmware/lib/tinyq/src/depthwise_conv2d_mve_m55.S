@@ -159,9 +159,7 @@ END_FUNCTION tq_mve_stack_rows
 /* r0 = windows; r1 = block: codes, bias, shift, nudge, count; r2 = first window; r3 = output. */
 .macro DEPTHWISE_FUNCTION name, form, limits
 FUNCTION \name
-    push        {r4-r11, lr}
-    vpush       {d8-d15}
-    sub         sp, sp, #FRAME_BYTES
+    ENTER       FRAME_BYTES
     ldr         r4, [WINDOWS, #WINDOWS_MASK]
     vmsr        p0, r4
     add         r4, WINDOWS, #WINDOWS_OFFSETS
@@ -201,9 +199,7 @@ FUNCTION \name
     subs        ROWS, ROWS, #1
     bne         1b
 
-    add         sp, sp, #FRAME_BYTES
-    vpop        {d8-d15}
-    pop         {r4-r11, pc}
+    LEAVE       FRAME_BYTES
 END_FUNCTION \name
 .endm
 

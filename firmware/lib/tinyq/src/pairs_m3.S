@@ -6,8 +6,7 @@
  */
 #if defined(__ARM_ARCH_7M__)
 
-    .syntax unified
-    .thumb
+#include "frame_thumb2.h"
 
 /* Accumulators: word 0..3 of the first and of the second pixel. */
 #define A0 r4
@@ -65,10 +64,10 @@
     mla     B3, XB, W1, B3
 .endm
 
-/* Saves registers, copies the descriptor at r0; frame: bytes on the stack. */
-.macro enter frame
-    push    {r4-r11, lr}
-    sub     sp, sp, #\frame
+/* A function that copies the descriptor at r0; frame: bytes on the stack. */
+.macro begin name, frame
+    FUNCTION \name
+    ENTER   \frame
     add     r1, r0, #PAIRS_START
     str     r1, [sp, #START]
     ldm     r0, {r4-r10}
@@ -117,8 +116,8 @@
     bne.w   \label
 .endm
 
-/* Branches to the label for the next pair, or returns. */
-.macro next_pair label frame
+/* Branches to the label for the next pair, or ends the function. */
+.macro next_pair label, name, frame
     ldr     r0, [sp, #PAIRS_X]
     ldr     r1, [sp, #PAIRS_X_STEP]
     ldr     r2, [sp, #PAIRS_COUNT]
@@ -127,17 +126,11 @@
     subs    r2, r2, #1
     str     r2, [sp, #PAIRS_COUNT]
     bne.w   \label
-    add     sp, sp, #\frame
-    pop     {r4-r11, pc}
+    LEAVE   \frame
+    END_FUNCTION \name
 .endm
 
-    .section .text.tq_sum_pairs, "ax", %progbits
-    .balign 4
-    .global tq_sum_pairs
-    .type   tq_sum_pairs, %function
-    .thumb_func
-tq_sum_pairs:
-    enter   FRAME
+    begin   tq_sum_pairs, FRAME
 1:  ldr     r12, [sp, #START]
     ldm     r12, {A0, A1, A2, A3, B0, B1, B2, B3}
     begin_pair
@@ -146,8 +139,7 @@ tq_sum_pairs:
     ldr     r2, [sp, #PAIRS_SUMS]
     stm     r2!, {A0, A1, A2, A3, B0, B1, B2, B3}
     str     r2, [sp, #PAIRS_SUMS]
-    next_pair 1b, FRAME
-    .size   tq_sum_pairs, . - tq_sum_pairs
+    next_pair 1b, tq_sum_pairs, FRAME
 
 /* Every accumulator starts at 2^15: then its high half is the high lane itself. */
 .macro start_segment
@@ -164,13 +156,7 @@ tq_sum_pairs:
     strd    r2, r12, [sp, #(TOTALS + 8 * \index)]
 .endm
 
-    .section .text.tq_sum_pairs_flushed, "ax", %progbits
-    .balign 4
-    .global tq_sum_pairs_flushed
-    .type   tq_sum_pairs_flushed, %function
-    .thumb_func
-tq_sum_pairs_flushed:
-    enter   FLUSHED
+    begin   tq_sum_pairs_flushed, FLUSHED
 1:  ldr     r12, [sp, #START]
     ldm     r12, {r4-r11}
     add     r12, sp, #TOTALS
@@ -201,7 +187,6 @@ tq_sum_pairs_flushed:
     ldm     r12, {r4-r11}
     stm     r2!, {r4-r11}
     str     r2, [sp, #PAIRS_SUMS]
-    next_pair 1b, FLUSHED
-    .size   tq_sum_pairs_flushed, . - tq_sum_pairs_flushed
+    next_pair 1b, tq_sum_pairs_flushed, FLUSHED
 
 #endif

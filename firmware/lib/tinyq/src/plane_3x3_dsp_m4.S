@@ -11,6 +11,8 @@
 
 #if TQ_DSP_ASSEMBLY
 
+#include "frame_thumb2.h"
+
 /* Fields of tq_plane_rows. */
 #define ROWS_STEP    8
 #define ROWS_WIDTH   12
@@ -45,9 +47,6 @@
 #define u      r11 /* two elements of a row */
 #define v      r12 /* the two behind them */
 #define COUNT  lr  /* rounds left */
-
-    .syntax unified
-    .thumb
 
 /* One row of the kernel: u, v hold elements 0..3 under windows that begin at 0 and 1. */
 .macro TWO_WINDOWS w_01, w_12
@@ -117,14 +116,8 @@
 
 /* void name(const tq_plane_rows *rows); stride: 1 or 2 */
 .macro PLANE name, pair, stride
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type   \name, %function
-    .thumb_func
-\name:
-    push    {r4-r11, lr}
-    sub     sp, #FRAME
+    FUNCTION \name
+    ENTER   FRAME
     mov     lr, r0
     ldm     lr, {X, OUT, STEP}
     ldr     u, [lr, #ROWS_WIDTH]
@@ -180,9 +173,8 @@
     add     X, u
     cmp     X, v
     bne     5b
-    add     sp, #FRAME
-    pop     {r4-r11, pc}
-    .size   \name, . - \name
+    LEAVE   FRAME
+    END_FUNCTION \name
 .endm
 
     PLANE   tq_plane_3x3_folded, PAIR1, 1

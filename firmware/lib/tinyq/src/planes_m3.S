@@ -5,8 +5,7 @@
  */
 #if defined(__ARM_ARCH_7M__)
 
-    .syntax unified
-    .thumb
+#include "frame_thumb2.h"
 
 #define X    r0 /* top left of the first of two windows */
 #define SUMS r1
@@ -79,14 +78,8 @@
 .endm
 
 .macro define_sum_plane pitch, stride
-    .section .text.tq_sum_plane_\pitch\()_\stride, "ax", %progbits
-    .balign 4
-    .global tq_sum_plane_\pitch\()_\stride
-    .type   tq_sum_plane_\pitch\()_\stride, %function
-    .thumb_func
-tq_sum_plane_\pitch\()_\stride:
-    push    {r4-r11, lr}
-    sub     sp, sp, #FRAME
+    FUNCTION tq_sum_plane_\pitch\()_\stride
+    ENTER   FRAME
     ldm     r0!, {r4-r10}
     str     r4, [sp, #ROW]
     str     r7, [sp, #ROW_STEP]
@@ -130,9 +123,8 @@ tq_sum_plane_\pitch\()_\stride:
     ldr     V, [sp, #SUMS_END]
     cmp     SUMS, V
     bne.w   1b
-    add     sp, sp, #FRAME
-    pop     {r4-r11, pc}
-    .size   tq_sum_plane_\pitch\()_\stride, . - tq_sum_plane_\pitch\()_\stride
+    LEAVE   FRAME
+    END_FUNCTION tq_sum_plane_\pitch\()_\stride
 .endm
 
     .irp    pitch, 8, 16, 32, 64, 128

@@ -7,6 +7,8 @@
 
 #if TQ_DSP_ASSEMBLY
 
+#include "frame_thumb2.h"
+
 #define ROW 256 /* TQ_PLANE_ROW_BYTES */
 
 /* Registers. The first seven are the fields of tq_spread. */
@@ -24,9 +26,6 @@
 #define a         r11
 #define b         r12
 #define c         lr
-
-    .syntax unified
-    .thumb
 
 /* Two pixels of four channels. */
 .macro TWO_PIXELS extend
@@ -79,13 +78,8 @@
 
 /* void name(const tq_spread *job) */
 .macro SPREAD name, extend, two_pixels=TWO_PIXELS, one_pixel=ONE_PIXEL
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type   \name, %function
-    .thumb_func
-\name:
-    push    {r4-r11, lr}
+    FUNCTION \name
+    ENTER   0
     ldm     r0, {r0-r6}
     add     PLANE3, PLANE, PLANE, lsl #1
 1:
@@ -106,8 +100,8 @@
     add     X, ROW_BYTES
     subs    ROWS, #1
     bne     1b
-    pop     {r4-r11, pc}
-    .size   \name, . - \name
+    LEAVE   0
+    END_FUNCTION \name
 .endm
 
     SPREAD  tq_spread_four_s8, sxtb16
