@@ -26,6 +26,7 @@ from tinyq.tensors import Tensor
 
 X_EXPONENT: Final = -5
 W_EXPONENT: Final = -7
+MAX_BIAS: Final = 2**31 - 2
 #: in place of the encoding of layers that have no weights
 WEIGHTLESS: Final = "none"
 #: where kernels turn weights into code; where they add and pool
@@ -262,18 +263,23 @@ def _edge(shape: Shape, encoding: str, core: str, stem: str) -> Program | None:
         biases[0], biases[-1] = bias, -bias
         return _applied(lambda: layer_graph(shape, weights, biases, shift), core, stem)
 
-    program = _last(lambda bias: made(bias, shape.bits), 2**31 - 2) or made(0, shape.bits)
+    program = _last(lambda bias: made(bias, shape.bits), 0, MAX_BIAS)
     if program is None:
         return None
-    # Once more with a shift after which the bound is neither 0 nor far beyond the output's range.
+    # Once more with a shift after which the bound is neither 0 nor far beyond the output's range:
+    # the rounding, and with it the bias, changes by half a unit of the shift at most.
     shift = max(1, bound_of(program).bit_length() - shape.bits)
-    return _last(lambda bias: made(bias, shift), 2**31 - 2) or program
+    op = program.graph.node("layer").op
+    assert isinstance(op, LinearOp)
+    bias, reach = int(op.bias[0]), 1 << max(shift, shape.bits)
+    least, most = max(bias - reach, 0), min(bias + reach, MAX_BIAS)
+    return _last(lambda bias: made(bias, shift), least, most) or program
 
 
 def _weightless_edge(shape: Shape, encoding: str, core: str, stem: str) -> Program | None:
     """With the widest gap or the longest window, of up to 512 elements."""
     most = {Add: 18, AveragePool2D: 512}.get(shape.kind, 0)
-    return _last(lambda edge: _applied(lambda: weightless_graph(shape, edge), core, stem), most)
+    return _last(lambda edge: _applied(lambda: weightless_graph(shape, edge), core, stem), 0, most)
 
 
 def _applied(make: Callable[[], Graph], core: str, stem: str) -> Program | None:
@@ -283,9 +289,9 @@ def _applied(make: Callable[[], Graph], core: str, stem: str) -> Program | None:
         return None
 
 
-def _last(made: Callable[[int], Program | None], most: int) -> Program | None:
-    """Of the greatest number in 0..most for which there is a program, by bisection."""
-    best, low, high = None, 0, most
+def _last(made: Callable[[int], Program | None], least: int, most: int) -> Program | None:
+    """Of the greatest number in least..most for which there is a program, by bisection."""
+    best, low, high = None, least, most
     while low <= high:
         middle = (low + high) // 2
         program = made(middle)

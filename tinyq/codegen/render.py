@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import jinja2
@@ -51,17 +53,23 @@ def render(program: Program, options: RenderOptions) -> dict[str, str]:
     """
     name = check_model_name(options.name)
     model = lower_model(program, name, options.vector)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is C and JSON, whose strings hold identifiers only
-    )
+    environment = _environment(templates_dir())
     files = {
         path.replace("NAME", name): environment.get_template(template).render(m=model)
         for path, template in FILES.items()
     }
     sources = [c.assembly for layer in model.layers for c in layer.constants if c.assembly]
     return files | {f"{name}/src/{name}_{i}.S": text for i, text in enumerate(sources)}
+
+
+@cache
+def _environment(folder: Path) -> jinja2.Environment:
+    """The templates; it compiles each once and looks whether their files have changed."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is C and JSON, whose strings hold identifiers only
+    )
