@@ -7,8 +7,10 @@ import importlib.util
 import json
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ import pytest
 from tinyq import executor
 from tinyq.cores import find_core
 from tinyq.errors import TinyqError
-from tinyq.kernels.program import Target, compile_graph
+from tinyq.kernels import KERNELS
+from tinyq.kernels.program import PORTABLE, Target, compile_graph
 from tinyq.numerics import INT16_MAX
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -36,14 +39,36 @@ def load(name: str) -> ModuleType:
 
 
 kernels = load("kernels")
-SMALL = kernels.Shape("S", "small", kernels.Conv2D, (4, 4, 3), (4, 3, 3, 3))
+layers = importlib.import_module("kernel_layers")
+SMALL = layers.Shape("S", "small", layers.Conv2D, (4, 4, 3), (4, 3, 3, 3))
+SMALL_FOUR_BITS = replace(SMALL, bits=4)
+SMALL_FUSED = replace(SMALL, activation="linear", adds=True)
+
+
+def first_word(stem: str) -> str:
+    """A kernel's stem begins as its operator's."""
+    return stem.partition("_")[0]
+
+
+def default_cases() -> list[Any]:
+    lists = kernels.CORES.split(","), list(layers.SHAPES), kernels.WEIGHTS.split(",")
+    return list(kernels.cases(*lists))
+
+
+def test_every_kernel_is_measured() -> None:
+    left, graphs = set(KERNELS), cache(layers.usual_graph)
+    for case in default_cases():
+        stems = {stem for stem in left if first_word(stem) == first_word(case.shape.kind.stem)}
+        graph = graphs(case.shape, case.weights) if stems else None
+        left -= {stem for stem in stems if layers.find_program(graph, case.core, stem)}
+    assert not left
 
 
 @pytest.mark.parametrize(
     ("stem", "core", "limit"), [("conv2d_lanes", "m4", INT16_MAX), ("conv2d_dsp", "m4", 2**23 - 1)]
 )
 def test_edge_of_a_kernel(stem: str, core: str, limit: int) -> None:
-    graph, bound = kernels.edge_graph(SMALL, "int4", core, stem)
+    graph, bound = layers.edge_graph(SMALL, "int4", core, stem)
     assert bound == limit
     node, target = graph.node("layer"), Target(find_core(core), {"*": stem})
     more = node.op.bias + np.array([1, 0, 0, -1], np.int32)
@@ -53,18 +78,53 @@ def test_edge_of_a_kernel(stem: str, core: str, limit: int) -> None:
         compile_graph(beyond, target)
 
 
+@pytest.mark.parametrize(
+    ("shape", "stem", "core", "edge"),
+    [
+        ("AP", "average_pool2d_dsp", "m4", 257),
+        ("AP", "average_pool2d_mve", "m55", 257),
+        ("AD", "add_dsp", "m4", 14),
+        ("AD", "add_mve", "m55", 7),
+    ],
+)
+def test_edge_without_weights(shape: str, stem: str, core: str, edge: int) -> None:
+    layer = layers.SHAPES[shape]
+    graph, bound = layers.edge_graph(layer, layers.WEIGHTLESS, core, stem)
+    assert graph == layers.weightless_graph(layer, edge)
+    assert bound == (257 * 255 if shape == "AP" else (128 << edge) + 255)
+    assert layers.find_program(layers.weightless_graph(layer, edge + 1), core, stem) is None
+
+
 def test_edge_inputs_reach_the_bound() -> None:
-    graph, bound = kernels.edge_graph(SMALL, "int4", "m4", "conv2d_dsp")
+    graph, bound = layers.edge_graph(SMALL, "int4", "m4", "conv2d_dsp")
     op = graph.node("layer").op
-    x = kernels.edge_inputs(SMALL, graph)
+    x = layers.edge_inputs(SMALL, graph)["x"]
     sums = op.accumulate(x.astype(np.float64), op.quantized.image() * 1.0) + op.bias
     assert np.abs(sums).max() + compile_graph(graph).proof["layer"].margin == bound
 
 
-def test_usual_outputs_are_alive() -> None:
-    for encoding in ("int8", "int4", "lut4"):
-        graph = kernels.usual_graph(SMALL, encoding)
-        outputs = executor.predict(graph, {"x": kernels.usual_inputs(graph)})["y"]
+def test_equal_codes_drive_all_sums_of_four_bits() -> None:
+    image = layers.edge_weights(SMALL_FOUR_BITS, "int4").image()
+    assert np.unique(image[2]) == 7
+    assert np.unique(image[3]) == -7
+    graph, _ = layers.edge_graph(SMALL_FOUR_BITS, "int4", "m4", "conv2d_nibbles")
+    assert {15} in [set(x) for x in layers.usual_inputs(graph)["x"].reshape(4, -1).tolist()]
+
+
+def test_an_addition_is_measured_with_its_layer() -> None:
+    graph = layers.usual_graph(SMALL_FUSED, "int8")
+    fused = layers.find_program(graph, "m4", "conv2d_dsp_add")
+    assert len(fused.steps) == 1
+    assert layers.find_program(graph, "m4", "conv2d_dsp") is None
+    portable = layers.find_program(graph, "m4", PORTABLE)
+    assert [step.stems for step in portable.steps] == [("conv2d",), ("add",)]
+
+
+@pytest.mark.parametrize("shape", [SMALL, SMALL_FOUR_BITS, SMALL_FUSED])
+def test_usual_outputs_are_alive(shape: Any) -> None:
+    for encoding in ("int8", "int4", "lut4", "pot4"):
+        graph = layers.usual_graph(shape, encoding)
+        outputs = executor.predict(graph, layers.usual_inputs(graph))[graph.outputs[0]]
         assert len(np.unique(outputs)) > 10
 
 
