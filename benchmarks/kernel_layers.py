@@ -4,12 +4,13 @@
 The node measured is called ``layer``, its input ``x``; what is added to it, ``skip``.  At the edge
 of a kernel a layer has the largest biases with which the kernel is still chosen; an addition the
 widest gap between its inputs' exponents; an average the longest window.  Codes have no edge but
-their ends.
+their ends.  What kernels add up in parts, in lanes of few bits, is at its edge where a window is
+driven: there another layer's biases cancel the sums, so that no bit of them is shifted out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from tinyq.errors import TinyqError
 from tinyq.graph import Graph, Node, validate
 from tinyq.kernels.program import PORTABLE, Program, Target, compile_graph
 from tinyq.ops import Add, AveragePool2D, Conv2D, Dense, DepthwiseConv2D, LinearOp, MaxPool2D, Op
-from tinyq.ops.windows import same_padding
+from tinyq.ops.windows import Padding, same_padding
 from tinyq.tensors import Tensor
 
 X_EXPONENT: Final = -5
@@ -59,6 +60,12 @@ class Shape:
     encodings: tuple[str, ...] = ("int8", "int4", "lut4")
     cores: tuple[str, ...] = ()
     adds: bool = False
+
+    @property
+    def padding(self) -> Padding:
+        """Of a convolution, (top, bottom, left, right)."""
+        _, height, width, *_ = self.weights
+        return same_padding(self.input, (height, width), self.strides)
 
 
 def _four_bits(name: str, what: str, x: tuple[int, ...], weights: tuple[int, ...]) -> Shape:
@@ -153,8 +160,7 @@ def layer_graph(shape: Shape, weights: Weights, bias: np.ndarray, shift: int) ->
     x = Tensor("x", shape.input, shape.dtype, shape.bits, X_EXPONENT)
     parameters: dict[str, Any] = {}
     if shape.kind is not Dense:
-        padding = same_padding(shape.input, shape.weights[1:3], shape.strides)
-        parameters = {"strides": shape.strides, "padding": padding}
+        parameters = {"strides": shape.strides, "padding": shape.padding}
     assert issubclass(shape.kind, LinearOp)
     op = shape.kind(weights, bias.astype(np.int32), shape.activation, **parameters)
     dtype = "int8" if shape.activation == "linear" else "uint8"
@@ -237,21 +243,56 @@ def bound_of(program: Program) -> int:
 
 
 def edge_weights(shape: Shape, encoding: str) -> Weights:
-    """Random; the second channel is the first one negated, if the encoding has its negatives.
-
-    Of 4-bit activations, whose sums share accumulators: the third and fourth channel have but the
-    greatest and the smallest weight, so that equal codes drive all sums at once.
-    """
+    """Random; the second channel is the first one negated, if the encoding has its negatives."""
     exponents = np.array([W_EXPONENT])
     weights = random_weights(np.random.default_rng(1), shape.weights, encoding, exponents)
-    kind = ENCODINGS[encoding]
-    if kind.uses_table or len(weights.codes) < 2:
+    if ENCODINGS[encoding].uses_table or len(weights.codes) < 2:
         return weights
     image = weights.image().astype(np.int64)
     image[1] = -image[0]
+    return encode_image(image, ENCODINGS[encoding], exponents)
+
+
+def driven_graph(shape: Shape, encoding: str, core: str, stem: str) -> Graph:
+    """The layer with the smallest shift that the kernel takes and biases that cancel driven sums.
+
+    Channel c's output is in the middle of its range where sample c modulo their number of
+    ``driven_inputs`` is driven.  Of 4-bit activations, channels that equal codes drive have but the
+    greatest or the smallest weight.
+
+    Raises:
+        TinyqError: the kernel does not take it.
+    """
+    weights = edge_weights(shape, encoding)
     if shape.bits == 4:
-        image[2], image[3] = kind.max_level, -kind.max_level
-    return encode_image(image, kind, exponents)
+        weights = _with_ends(weights, ENCODINGS[encoding])
+    unbiased = layer_graph(shape, weights, np.zeros(shape.weights[0], np.int64), 1)
+    sums = _driven_sums(shape, unbiased)
+    y = unbiased.tensors["y"]
+    for shift in range(1, 16):
+        bias = ((y.lo + y.hi + 1) // 2 << shift) - sums
+        graph = layer_graph(shape, weights, bias, shift)
+        if find_program(graph, core, stem):
+            return graph
+    raise TinyqError(f"{stem} does not take {shape.name} with biases that cancel its sums")
+
+
+def _with_ends(weights: Weights, kind: Encoding) -> Weights:
+    image = weights.image().astype(np.int64)
+    image[[4, 5]], image[[10, 11]] = kind.max_level, -kind.max_level
+    return encode_image(image, kind, weights.exponents)
+
+
+def _driven_sums(shape: Shape, graph: Graph) -> np.ndarray:
+    """Of every channel the sum in the middle of its sample, int64 ``[O]``."""
+    op = graph.node("layer").op
+    assert isinstance(op, LinearOp)
+    x = driven_inputs(shape, graph)["x"].astype(np.float64)
+    sums = op.accumulate(x, op.quantized.image().astype(np.float64))
+    if sums.ndim == 4:
+        sums = sums[:, sums.shape[1] // 2, sums.shape[2] // 2]
+    channels = np.arange(sums.shape[1])
+    return np.asarray(sums[channels % len(sums), channels].astype(np.int64))
 
 
 def _edge(shape: Shape, encoding: str, core: str, stem: str) -> Program | None:
@@ -330,30 +371,40 @@ def edge_inputs(shape: Shape, graph: Graph) -> Inputs:
     }
     op = graph.node("layer").op
     if isinstance(op, LinearOp):
-        image = op.quantized.image().astype(np.int64)
-        out = graph.tensors["y"].shape
-        driven = [
-            _driven(shape, graph.tensors["x"], out, image, channel, sign)
-            for channel in (0, -1)
-            for sign in (1, -1)
-        ]
-        more["x"] = np.stack(driven)
+        more["x"] = _driven(shape, graph, ((0, 1), (0, -1), (-1, 1), (-1, -1)))
     usual = usual_inputs(graph)
     return {n: np.concatenate([usual[n], x.astype(usual[n].dtype)]) for n, x in more.items()}
 
 
-def _driven(
-    shape: Shape, t: Tensor, out: tuple[int, ...], image: np.ndarray, channel: int, sign: int
-) -> np.ndarray:
-    wanted = np.where(sign * image[channel] > 0, t.hi, t.lo)
-    if shape.kind is Dense:
-        return np.asarray(wanted)
-    if shape.kind is DepthwiseConv2D:
-        wanted = np.where(sign * image.transpose(1, 2, 0) > 0, t.hi, t.lo)
-    top, _, left, _ = same_padding(shape.input, shape.weights[1:3], shape.strides)
-    row = out[0] // 2 * shape.strides[0] - top
-    col = out[1] // 2 * shape.strides[1] - left
+def driven_inputs(shape: Shape, graph: Graph) -> Inputs:
+    """The first two channels driven to their greatest sums, the next two to their smallest, all
+    greatest codes, all smallest."""
+    usual = usual_inputs(graph)
+    driven = _driven(shape, graph, ((0, 1), (1, 1), (2, -1), (3, -1)))
+    x = np.concatenate([driven.astype(usual["x"].dtype), usual["x"][2:]])
+    return {n: x if n == "x" else np.resize(v, (len(x), *v.shape[1:])) for n, v in usual.items()}
+
+
+def _driven(shape: Shape, graph: Graph, wanted: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Of each channel and sign the sample that drives its sum in the middle furthest."""
+    op, t, y = graph.node("layer").op, graph.tensors["x"], graph.tensors["y"]
+    assert isinstance(op, LinearOp)
+    image = op.quantized.image().astype(np.int64)
+    if shape.kind is DepthwiseConv2D:  # every channel has an input channel of its own
+        windows = {sign: sign * image.transpose(1, 2, 0) for _, sign in wanted}
+        drives = [windows[sign] for _, sign in wanted]
+    else:
+        drives = [sign * image[channel] for channel, sign in wanted]
+    codes = [np.where(drive > 0, t.hi, t.lo) for drive in drives]
+    return np.stack(codes if shape.kind is Dense else [_placed(shape, t, y, c) for c in codes])
+
+
+def _placed(shape: Shape, t: Tensor, y: Tensor, codes: np.ndarray) -> np.ndarray:
+    """A sample of smallest codes around a window in the middle of the output."""
+    top, _, left, _ = shape.padding
+    row = y.shape[0] // 2 * shape.strides[0] - top
+    col = y.shape[1] // 2 * shape.strides[1] - left
     x = np.full(t.shape, t.lo)
-    part = x[max(row, 0) : row + wanted.shape[0], max(col, 0) : col + wanted.shape[1]]
-    part[:] = wanted[max(-row, 0) :, max(-col, 0) :][: part.shape[0], : part.shape[1]]
+    part = x[max(row, 0) : row + codes.shape[0], max(col, 0) : col + codes.shape[1]]
+    part[:] = codes[max(-row, 0) :, max(-col, 0) :][: part.shape[0], : part.shape[1]]
     return x

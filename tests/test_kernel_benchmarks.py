@@ -21,6 +21,7 @@ from tinyq.errors import TinyqError
 from tinyq.kernels import KERNELS
 from tinyq.kernels.program import PORTABLE, Target, compile_graph
 from tinyq.numerics import INT16_MAX
+from tinyq.tensors import full_interval
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -41,7 +42,7 @@ def load(name: str) -> ModuleType:
 kernels = load("kernels")
 layers = importlib.import_module("kernel_layers")
 SMALL = layers.Shape("S", "small", layers.Conv2D, (4, 4, 3), (4, 3, 3, 3))
-SMALL_FOUR_BITS = replace(SMALL, bits=4)
+SMALL_FOUR_BITS = replace(SMALL, weights=(12, 3, 3, 3), bits=4)
 SMALL_FUSED = replace(SMALL, activation="linear", adds=True)
 
 
@@ -103,12 +104,28 @@ def test_edge_inputs_reach_the_bound() -> None:
     assert np.abs(sums).max() + compile_graph(graph).proof["layer"].margin == bound
 
 
+@pytest.mark.parametrize("shape", [SMALL, SMALL_FUSED, layers.SHAPES["A2"], layers.SHAPES["F0"]])
+def test_biases_cancel_driven_sums(shape: Any) -> None:
+    graph = layers.driven_graph(shape, "int8", "m4", PORTABLE)
+    op, y = graph.node("layer").op, graph.tensors["y"]
+    x = layers.driven_inputs(shape, graph)
+    outputs = executor.run(graph, x)["y"]
+    middle = outputs if outputs.ndim == 2 else outputs[:, y.shape[0] // 2, y.shape[1] // 2]
+    assert [middle[c, c] for c in range(4)] == [(y.lo + y.hi + 1) // 2] * 4
+    ends = op.accumulator_bounds(full_interval(graph.tensors["x"]))
+    middle_sums = (y.lo + y.hi + 1) // 2 << 1
+    assert ends.final_hi[:2].tolist() == [middle_sums] * 2
+    assert ends.final_lo[2:4].tolist() == [middle_sums] * 2
+
+
 def test_equal_codes_drive_all_sums_of_four_bits() -> None:
-    image = layers.edge_weights(SMALL_FOUR_BITS, "int4").image()
-    assert np.unique(image[2]) == 7
-    assert np.unique(image[3]) == -7
-    graph, _ = layers.edge_graph(SMALL_FOUR_BITS, "int4", "m4", "conv2d_nibbles")
-    assert {15} in [set(x) for x in layers.usual_inputs(graph)["x"].reshape(4, -1).tolist()]
+    graph = layers.driven_graph(SMALL_FOUR_BITS, "int4", "m4", "conv2d_nibbles")
+    image = graph.node("layer").op.quantized.image().reshape(12, -1)
+    assert [np.unique(row).tolist() for row in image[[4, 5, 10, 11]]] == [[7], [7], [-7], [-7]]
+    x = layers.driven_inputs(SMALL_FOUR_BITS, graph)["x"]
+    assert [np.unique(sample).tolist() for sample in x[4:]] == [[15], [0]]
+    outputs = executor.predict(graph, {"x": x})["y"]
+    assert outputs[[4, 5, 4, 5], 2, 2, [4, 5, 10, 11]].tolist() == [8, 8, 8, 8]
 
 
 def test_an_addition_is_measured_with_its_layer() -> None:
