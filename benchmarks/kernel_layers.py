@@ -5,7 +5,7 @@ The node measured is called ``layer``, its input ``x``; what is added to it, ``s
 of a kernel a layer has the largest biases with which the kernel is still chosen; an addition the
 widest gap between its inputs' exponents; an average the longest window.  Codes have no edge but
 their ends.  What kernels add up in parts, in lanes of few bits, is at its edge where a window is
-driven: there another layer's biases cancel the sums, so that no bit of them is shifted out.
+driven: there another layer's biases cancel the sums, so that hardly a bit is shifted out.
 """
 
 from __future__ import annotations

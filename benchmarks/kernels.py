@@ -220,7 +220,7 @@ _NOTE = (
     "the NumPy executor: on random and extreme data, and in a layer whose bias is the largest that "
     "the kernel's conditions admit (whose window is the longest, whose inputs' exponents lie "
     "furthest apart), driven to that bound; there counts as well a layer whose biases cancel the "
-    "largest sums of its windows, so that every bit of them is seen. Layers without weights: per "
+    "largest sums of its windows, so that hardly a bit is shifted out. Layers without weights: per "
     "element of the output, not per MAC; C1 with an addition is counted as a whole. The M7 and the "
     "M33 run the M4's kernels. CMSIS-NN: 99f736a, its int8 kernels at -Ofast, GCC 12.2, QEMU 7.2."
     "\n\nRegenerate with `python benchmarks/kernels.py`."
