@@ -9,10 +9,12 @@ from tinyq.ops.clayer import CLayer
 
 
 def choose(request: Request) -> CLayer | None:
-    """For any core: at least two output pixels, and a proof that 16 bits suffice."""
+    """For any core with a multiplier: two output pixels, and a proof that 16 bits suffice."""
     op, proof = request.node.op, request.proof
     height, width, *_ = (*request.out.shape, 1)
     if not isinstance(op, Conv2D) or proof is None or not proof.fits_int16 or height * width < 2:
+        return None
+    if not request.core.multiplier and not request.forced:  # long factors: 2.5 times slower there
         return None
     fields = {
         **request.plain.fields,
