@@ -52,12 +52,6 @@ def _table(bits: int, learning: str) -> Method:
     return Method(f"w{bits}a8 lut {learning}", "", config)
 
 
-#: the tensor that ResNet8 averages over all pixels: means of 4-bit codes have 16 values
-WIDE_MEANS: Final = Method(
-    "w4a4 llsq, means of 8 bits",
-    "",
-    replace(PRESETS["w4a4_llsq"], overrides={"add_2": {"activation_bits": 8}}),
-)
 #: 2-bit tables but for the first and the last layer
 _WIDE_ENDS: Final = replace(PRESETS["w2a8_lut"], first_last="int8")
 
@@ -105,8 +99,7 @@ def methods_of(task: str) -> tuple[Method, ...]:
         return (*METHODS, *TABLE_RULES)
     if task == "cifar":
         bounded = "w8a8 a2q P=16"
-        usual = (m for m in METHODS if (m.headline and m.name != bounded) or m.name in CIFAR)
-        return (*usual, WIDE_MEANS)
+        return tuple(m for m in METHODS if (m.headline and m.name != bounded) or m.name in CIFAR)
     return tuple(m for m in METHODS if task != "kws" or m.name in KWS)
 
 
