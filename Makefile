@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
 demo: setup     ## train, quantize, prove, export, build and run a CNN on an emulated Cortex-M4
 	$(BIN)/python demo/demo.py
 
-test: setup     ## lint and the fast tests; the first time every kernel is compiled for every core
+test: setup     ## lint and the fast tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS)
 
