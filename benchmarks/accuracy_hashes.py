@@ -20,8 +20,8 @@ from tinyq.resources import firmware_dir, templates_dir
 TRAINING_CODE: Final = ("qat", "quantizers", "encodings.py", "numerics.py")
 PTQ_CODE: Final = ("ptq", "passes", "ops", "frontends", "encodings.py", "numerics.py")
 CHECKING_CODE: Final = (
-    "ops", "passes", "codegen", "tflite", "backends", "emulators", "encodings.py", "numerics.py",
-    "graph.py", "tensors.py", "executor.py", "proof.py", "compression.py", "report.py",
+    "ops", "passes", "kernels", "codegen", "tflite", "backends", "emulators", "encodings.py", "numerics.py",
+    "cores.py", "needs.py", "graph.py", "tensors.py", "executor.py", "proof.py", "compression.py", "report.py",
 )  # fmt: skip
 
 
@@ -73,8 +73,7 @@ def package_digest(names: tuple[str, ...]) -> str:
 
 
 @functools.cache
-@functools.cache
 def checking_digest(own: Path) -> str:
     """Of everything that exports, runs and judges a graph; ``own``: the benchmark's part of it."""
-    sources = [*templates_dir().rglob("*.j2"), *(firmware_dir() / "lib" / "tinyq").rglob("*.[ch]")]
+    sources = [*templates_dir().rglob("*.j2"), *(firmware_dir() / "lib" / "tinyq").rglob("*.[chS]")]
     return digest([package_digest(CHECKING_CODE), code_digest([*sorted(sources), own])])
