@@ -20,8 +20,9 @@ from tinyq.resources import firmware_dir, templates_dir
 TRAINING_CODE: Final = ("qat", "quantizers", "encodings.py", "numerics.py")
 PTQ_CODE: Final = ("ptq", "passes", "ops", "frontends", "encodings.py", "numerics.py")
 CHECKING_CODE: Final = (
-    "ops", "passes", "kernels", "codegen", "tflite", "backends", "emulators", "encodings.py", "numerics.py",
-    "cores.py", "needs.py", "graph.py", "tensors.py", "executor.py", "proof.py", "compression.py", "report.py",
+    "ops", "passes", "kernels", "codegen", "tflite", "backends", "emulators", "encodings.py",
+    "numerics.py", "cores.py", "needs.py", "graph.py", "tensors.py", "executor.py", "proof.py",
+    "compression.py", "report.py",
 )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sources of the kernel library a program needs: compiling all of it takes some ten seconds a core.
+"""Which sources of the kernel library a program needs: all take some ten seconds a core.
 
 Found in the text: a source is needed if it defines a ``tq_`` name that the program, or a source
 already needed, mentions. A mention counts wherever it stands, a definition wherever a line that is
