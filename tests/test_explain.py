@@ -21,7 +21,7 @@ from tinyq.encodings import ENCODINGS, encode_image
 from tinyq.errors import InputError, OutputError, ToolMissing
 from tinyq.frontends.importer import to_float_graph
 from tinyq.graph import Graph, validate
-from tinyq.ops import Conv2D, Dense, LinearOp, Reshape
+from tinyq.ops import AveragePool2D, Conv2D, Dense, LinearOp, Reshape
 from tinyq.plotting import require_plotting
 from tinyq.waterfall import CAUSES, Explanation
 from tinyq.waterfall.layers import PARTS
@@ -326,6 +326,45 @@ def test_a_narrow_range_is_seen_as_clipping() -> None:
         f"wider activation range: exponent {exponent + step} instead of {exponent}"
         for step in (1, 2)
     }
+
+
+def narrow_residual() -> Graph:
+    """Two branches that are added and averaged, all of their values in 4 bits."""
+    g = GraphBuilder(np.random.default_rng(2), ("int8",))
+
+    def narrow(name: str) -> str:
+        t = g.tensors[name]
+        g.tensors[name] = replace(t, bits=4, exponent=t.exponent + t.bits - 4)
+        return name
+
+    x = g.input((8, 8, 2), "int8", -6)
+    branches = [narrow(g.conv(x, 6, activation="linear")) for _ in range(2)]
+    total = narrow(g.add(*branches, "relu"))
+    mean = g.apply(AveragePool2D((8, 8), (8, 8)), [total])
+    return g.build("net", [g.dense(g.flatten(mean), 4)])
+
+
+def test_sums_are_widened_together() -> None:
+    graph = narrow_residual()
+    floats = dequantized(graph)
+    x = RNG.normal(size=(40, 8, 8, 2)).astype(np.float32)
+    found = tinyq.explain(graph, floats, x)
+    group = [r for r in found.remedies if r.action == "8-bit activations, all of them"]
+    names = [node.output for node in graph.nodes if not isinstance(node.op, Reshape | Dense)]
+    assert [(r.layer, r.cause, r.bytes) for r in group] == [
+        (", ".join(f"keras/{name}" for name in names), "activations", 0)
+    ]
+    y0 = simulate(floats, {"input0": x})
+    errors = []
+    for bits in (4, 8):
+        forms = {n: replace(graph.tensors[n], bits=bits) for n in names}
+        finer = {n: replace(t, exponent=t.exponent + 4 - bits) for n, t in forms.items()}
+        effects = {n: quantizing(t) for n, t in finer.items()}
+        y = simulate(floats, y0, {}, effects)
+        errors.append(sum(((y[o] - y0[o]) ** 2).sum() for o in graph.outputs))
+    # layers are evaluated in float32
+    assert group[0].remaining == pytest.approx(errors[1] / errors[0], rel=1e-3)
+    assert group[0].remaining < 0.5
 
 
 def test_stored_bytes() -> None:

@@ -140,7 +140,7 @@ def _decibels(layer: LayerLoss, part: str) -> str:
 
 def _remedy_table(result: Explanation) -> Table:
     table = new_table(
-        "cheapest remedies, one layer each; SQNR of the whole is an estimate",
+        "cheapest remedies, each alone; SQNR of the whole is an estimate",
         *("layer", "cause", "remedy", "bytes>", "noise left>", "SQNR then, dB>"),
     )
     for remedy in result.remedies:

@@ -5,7 +5,8 @@ Weights: exponents per channel, a table of as many bits, more bits, int8; each i
 layer alone with weights rounded to the nearest level, and its noise is compared with that of the
 layer's present storage rounded in the same way, so that fitting does not distort the ratio.
 Activations: an exponent one higher (a wider range) or one lower (finer steps), and 8 bits where
-there are fewer; these cost no bytes.
+there are fewer; these cost no bytes.  Tensors that are only added or averaged are tried in 8 bits
+together as well: one of them alone gains little while the others stay coarse.
 
 Expected output SQNR: the layer's share of the noise, as ``layers`` found it, shrinks by that ratio.
 It is an estimate: layers interact, and a quantizer fits again after the change.
@@ -21,7 +22,7 @@ import numpy as np
 
 from tinyq.encodings import ENCODINGS
 from tinyq.graph import Node
-from tinyq.ops import LinearOp, Sigmoid, Softmax
+from tinyq.ops import Add, AveragePool2D, LinearOp, Sigmoid, Softmax
 from tinyq.progress import Progress
 from tinyq.tensors import Tensor
 from tinyq.waterfall.layers import Change, LayerLoss, measure_changes
@@ -46,7 +47,7 @@ class Remedy:
     """One change of one layer.
 
     Attributes:
-        layer: the user's layer.
+        layer: the user's layer, or several with commas between them.
         cause: "weights", "activations" or "clipping".
         action: what to do.
         bytes: flash it costs; negative where it saves.
@@ -75,10 +76,11 @@ class Remedy:
 
 @dataclass(frozen=True)
 class _Try:
-    """A change that may help."""
+    """A change that may help: of which layers, against how much noise of which cause."""
 
-    layer: LayerLoss
+    layers: tuple[LayerLoss, ...]
     cause: str
+    noise: float
     action: str
     bytes: int
     change: Change
@@ -103,11 +105,12 @@ def find_remedies(
         if noise > max(LEAST_SHARE * total, LEAST_NOISE)
         for attempt in _attempts(network, layer, cause)
     ]
+    tries += _attempts_on_sums(network, layers)
     changes = dict(enumerate(attempt.change for attempt in tries))
     noise = measure_changes(network, changes, progress, "remedies", SAMPLES)[0]
-    groups: dict[tuple[str, str], list[tuple[_Try, float]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[_Try, float]]] = {}
     for index, attempt in enumerate(tries):
-        key = attempt.layer.tensor, attempt.cause
+        key = (attempt.cause, *(layer.tensor for layer in attempt.layers))
         groups.setdefault(key, []).append((attempt, noise[index]))
     found = [_choose(group, total, sqnr) for group in groups.values()]
     return tuple(sorted(found, key=lambda r: (sqnr - r.output_sqnr) / max(r.bytes, 1)))
@@ -129,18 +132,20 @@ def _choose(group: Sequence[tuple[_Try, float]], total: float, sqnr: float) -> R
         chosen, ratio = min(worth, key=lambda pair: pair[1])
     else:
         chosen, ratio = replace(now, action="train on (tinyq qat)", bytes=0), 1.0
-    share = now.layer.noise[now.cause] / total
+    share = now.noise / total
     gain = float(-10 * np.log10(max(1 - share * (1 - ratio), LEAST_NOISE)))
-    return Remedy(now.layer.name, now.cause, chosen.action, chosen.bytes, ratio, sqnr + gain)
+    names = ", ".join(layer.name for layer in now.layers)
+    return Remedy(names, now.cause, chosen.action, chosen.bytes, ratio, sqnr + gain)
 
 
 def _attempts(network: Network, layer: LayerLoss, cause: str) -> Iterator[_Try]:
     """The present state first, then what may help."""
     node = None if layer.node is None else network.graph.node(layer.node)
     if cause != "weights":
-        tensor = network.graph.tensors[layer.tensor]
+        tensor, noise = network.graph.tensors[layer.tensor], layer.noise[cause]
         for action, other in _other_tensors(node, tensor, cause):
-            yield _Try(layer, cause, action, 0, Change(NOTHING, {tensor.name: quantizing(other)}))
+            change = Change(NOTHING, {tensor.name: quantizing(other)})
+            yield _Try((layer,), cause, noise, action, 0, change)
     elif node is not None and isinstance(node.op, LinearOp):
         yield from _weight_attempts(network, layer, node, node.op)
 
@@ -148,10 +153,7 @@ def _attempts(network: Network, layer: LayerLoss, cause: str) -> Iterator[_Try]:
 def _other_tensors(node: Node | None, t: Tensor, cause: str) -> Iterator[tuple[str, Tensor]]:
     yield _NOW, t
     if t.bits < 8:
-        yield (
-            f"8-bit activations instead of {t.bits}",
-            replace(t, bits=8, exponent=t.exponent - (8 - t.bits)),
-        )
+        yield f"8-bit activations instead of {t.bits}", _in_bytes(t)
     if node is not None and isinstance(node.op, Softmax | Sigmoid):
         return  # their exponent is fixed
     if cause == "clipping":
@@ -163,6 +165,27 @@ def _other_tensors(node: Node | None, t: Tensor, cause: str) -> Iterator[tuple[s
         yield text, replace(t, exponent=t.exponent - 1)
 
 
+def _in_bytes(t: Tensor) -> Tensor:
+    """The same range in 8 bits."""
+    return replace(t, bits=8, exponent=t.exponent - (8 - t.bits))
+
+
+def _attempts_on_sums(network: Network, layers: Sequence[LayerLoss]) -> Iterator[_Try]:
+    """Narrow tensors that are added or averaged, and the averages: as they are, and in 8 bits."""
+    graph = network.graph
+    users = [node for node in graph.nodes if isinstance(node.op, Add | AveragePool2D)]
+    fed = {name for node in users for name in node.inputs}
+    fed |= {node.output for node in users if isinstance(node.op, AveragePool2D)}
+    narrow = {name for name in fed if graph.tensors[name].bits < 8}
+    group = tuple(layer for layer in layers if layer.tensor in narrow)
+    if len(group) < 2:
+        return
+    noise = sum(layer.noise["activations"] for layer in group)
+    for action, form in ((_NOW, lambda t: t), ("8-bit activations, all of them", _in_bytes)):
+        effects = {x.tensor: quantizing(form(graph.tensors[x.tensor])) for x in group}
+        yield _Try(group, "activations", noise, action, 0, Change(NOTHING, effects))
+
+
 def _weight_attempts(
     network: Network, layer: LayerLoss, node: Node, op: LinearOp
 ) -> Iterator[_Try]:
@@ -171,7 +194,8 @@ def _weight_attempts(
 
     def attempt(action: str, extra: int, values: Any) -> _Try:
         made = replace(op, weights=values, bias=source.corrected_bias(values))
-        return _Try(layer, "weights", action, extra, Change({node.name: made}, NOTHING))
+        change = Change({node.name: made}, NOTHING)
+        return _Try((layer,), "weights", layer.noise["weights"], action, extra, change)
 
     yield attempt(_NOW, 0, on_grid(source.weights, op.quantized))
     shape = op.quantized.shape
