@@ -56,6 +56,14 @@ def _table(bits: int, learning: str) -> Method:
 _WIDE_ENDS: Final = replace(PRESETS["w2a8_lut"], first_last="int8")
 
 
+#: ResNet8: 8 bits for what is only added or averaged, that is for no factor of a product but the
+#: last layer's; in 4 bits few of the averages, which keep the exponent of their input, are not 0
+_WIDE_SUMS: Final = replace(
+    PRESETS["w4a4_llsq"],
+    overrides={name: {"activation_bits": 8} for name in ("conv2d_[24578]", "add_2")},
+)
+
+
 FLOAT: Final = Method("float", headline=True)
 METHODS: Final = (
     FLOAT,
@@ -89,6 +97,7 @@ TABLE_RULES: Final = tuple(
     for bits in (4, 2)
     for learning in ("recluster", "fixed:nf4", "fixed:laplace")
 )
+WIDE_SUMS: Final = Method("w4a4 llsq, 8-bit sums", "", _WIDE_SUMS)
 CIFAR: Final = ("w8a8",)
 KWS: Final = ("float", "ptq int8", "ptq lut4", "w4a8 lut")
 
@@ -99,7 +108,8 @@ def methods_of(task: str) -> tuple[Method, ...]:
         return (*METHODS, *TABLE_RULES)
     if task == "cifar":
         bounded = "w8a8 a2q P=16"
-        return tuple(m for m in METHODS if (m.headline and m.name != bounded) or m.name in CIFAR)
+        common = (m for m in METHODS if (m.headline and m.name != bounded) or m.name in CIFAR)
+        return (*common, WIDE_SUMS)
     return tuple(m for m in METHODS if task != "kws" or m.name in KWS)
 
 

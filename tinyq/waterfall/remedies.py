@@ -171,10 +171,11 @@ def _in_bytes(t: Tensor) -> Tensor:
 
 
 def _attempts_on_sums(network: Network, layers: Sequence[LayerLoss]) -> Iterator[_Try]:
-    """Narrow tensors that are added or averaged, and the averages: as they are, and in 8 bits."""
+    """Narrow tensors that are only added or averaged, and averages: as they are, and in 8 bits."""
     graph = network.graph
     users = [node for node in graph.nodes if isinstance(node.op, Add | AveragePool2D)]
-    fed = {name for node in users for name in node.inputs}
+    factors = {n.inputs[0] for n in graph.nodes if isinstance(n.op, LinearOp)}
+    fed = {name for node in users for name in node.inputs} - factors
     fed |= {node.output for node in users if isinstance(node.op, AveragePool2D)}
     narrow = {name for name in fed if graph.tensors[name].bits < 8}
     group = tuple(layer for layer in layers if layer.tensor in narrow)
