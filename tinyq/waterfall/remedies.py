@@ -98,14 +98,15 @@ def find_remedies(
         sqnr: of the integer network's outputs, dB.
     """
     total = sum(noise for layer in layers for noise in _parts(layer).values())
+    worthy = max(LEAST_SHARE * total, LEAST_NOISE)
     tries = [
         attempt
         for layer in layers
         for cause, noise in _parts(layer).items()
-        if noise > max(LEAST_SHARE * total, LEAST_NOISE)
+        if noise > worthy
         for attempt in _attempts(network, layer, cause)
     ]
-    tries += _attempts_on_sums(network, layers)
+    tries += [t for t in _attempts_on_sums(network, layers) if t.noise > worthy]
     changes = dict(enumerate(attempt.change for attempt in tries))
     noise = measure_changes(network, changes, progress, "remedies", SAMPLES)[0]
     groups: dict[tuple[str, ...], list[tuple[_Try, float]]] = {}
