@@ -226,7 +226,7 @@ TASKS = {
             ("full/cifar10_jpegq_packed.npz",),
             cifar_samples,
             start=TrainConfig(epochs=3),
-            schedule=TrainConfig(epochs=6, batch_statistics=0.5, distillation=0.0),
+            schedule=TrainConfig(epochs=8, batch_statistics=0.5),
             model="ic_resnet8.h5",
             augment=shift_and_flip,
             held_out=5000,
