@@ -226,9 +226,10 @@ TASKS = {
             ("full/cifar10_jpegq_packed.npz",),
             cifar_samples,
             start=TrainConfig(epochs=3),
-            schedule=TrainConfig(epochs=8, batch_statistics=0.5),
+            schedule=TrainConfig(epochs=4, learning_rate=2e-4, scale_rate=1e-3, table_rate=0.02),
             model="ic_resnet8.h5",
             augment=shift_and_flip,
+            least_squares=True,
             held_out=5000,
         ),
         Task(
