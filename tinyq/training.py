@@ -23,6 +23,8 @@ from tinyq.progress import Progress, silent
 QAT_EPOCHS: Final = 10
 #: where the codes of a training come from
 STARTS: Final = ("rounded", "least_squares")
+#: arguments of ``train`` that count whenever they are not None, a default of ``TrainConfig`` or not
+_OPTIONAL: Final = ("epochs", "learning_rate", "distillation")
 
 
 def train(
@@ -67,13 +69,15 @@ def train(
             single layers in a dictionary or a YAML file.
         first_last, per_channel: override those of the preset or of ``config``.
         epochs: passes over the data; ``QAT_EPOCHS`` where neither it nor ``schedule`` is given.
-        batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.
+        batch, learning_rate, warmup: of the training; see ``qat.TrainConfig``.  The rates of
+            exponents and tables change in proportion to the learning rate; about 2e-4 with
+            ``start="least_squares"`` for a model that is trained well.
         gradual: fraction of the steps in which weights keep 8 bits.
         distill: learn from the float model, with this weight beside the labels.
         start: from each weight's nearest code ("rounded"), or from the codes that post-training
             quantization chooses together ("least_squares"), for low rates and few data.
         schedule: a ``qat.TrainConfig`` with everything else; the arguments above override it where
-            they are not at their defaults.
+            they are given.
         augment, checkpoint_dir, log_dir: see ``qat.train``.
         distribute: "mirrored" trains on all devices of this machine, "workers" in all processes
             that TF_CONFIG names, each of which calls this; by default the current strategy.
@@ -142,12 +146,20 @@ def _least_squares(
 
 
 def _schedule(schedule: Any, given: Mapping[str, Any]) -> Any:
-    """A ``TrainConfig`` with the arguments that are not at their defaults."""
+    """A ``TrainConfig`` with the arguments that were given; the other rates follow the first."""
     from tinyq import qat
 
     plain = qat.TrainConfig()
-    changed = {k: v for k, v in given.items() if v is not None and v != getattr(plain, k)}
-    return replace(schedule or plain, **changed)
+    base = schedule or plain
+    changed = {
+        k: v
+        for k, v in given.items()
+        if v is not None and (k in _OPTIONAL or v != getattr(plain, k))
+    }
+    if "learning_rate" in changed and base.learning_rate:
+        ratio = changed["learning_rate"] / base.learning_rate
+        changed |= {k: getattr(base, k) * ratio for k in ("scale_rate", "table_rate")}
+    return replace(base, **changed)
 
 
 def _samples(

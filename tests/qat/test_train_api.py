@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,21 @@ def test_arguments_override_a_schedule() -> None:
         "epochs": 3, "batch_size": 64, "seed": 0, "learning_rate": None, "warmup": 0.0,
         "wide_weights": 0.5, "distillation": None,
     }  # fmt: skip
-    expected = qat.TrainConfig(epochs=9, warmup=0.2, wide_weights=0.5, temperature=2.0)
+    expected = qat.TrainConfig(epochs=3, warmup=0.2, wide_weights=0.5, temperature=2.0)
     assert training._schedule(schedule, given) == expected
+    kept = training._schedule(schedule, {**given, "epochs": None})
+    assert kept == replace(expected, epochs=9)
     assert training._schedule(None, given) == qat.TrainConfig(wide_weights=0.5)
+
+
+def test_other_rates_follow_the_learning_rate() -> None:
+    slow = training._schedule(None, {"learning_rate": 2.5e-4})
+    assert (slow.learning_rate, slow.scale_rate, slow.table_rate) == (2.5e-4, 2.5e-3, 0.05)
+    schedule = qat.TrainConfig(learning_rate=0.5, scale_rate=0.25, table_rate=0.0)
+    plain = training._schedule(schedule, {"learning_rate": 1e-3})  # the default, but given
+    assert (plain.learning_rate, plain.scale_rate, plain.table_rate) == (1e-3, 5e-4, 0.0)
+    frozen = qat.TrainConfig(learning_rate=0.0)
+    assert training._schedule(frozen, {"learning_rate": 0.1}) == replace(frozen, learning_rate=0.1)
 
 
 def test_a_data_set_and_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,8 @@ def qat(
     offset: options.Offset = 0.0,
     batch: Annotated[int, typer.Option(metavar="N", help="Samples of one step.")] = 64,
     learning_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="At the start of training.")
+        float | None,
+        typer.Option(metavar="RATE", help="At the start of training; other rates follow."),
     ] = None,
     warmup: Annotated[
         float, typer.Option(metavar="F", help="Fraction of the steps in which rates rise.")
