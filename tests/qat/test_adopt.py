@@ -68,6 +68,20 @@ def test_the_same_codes_and_outputs(model: Any, weights: str) -> None:
     assert np.array_equal(*outputs)
 
 
+def test_biases_are_in_units_of_the_graphs_own_inputs(model: Any) -> None:
+    data = data_for(model, 32, 2)
+    graph = post_trained(model, data, "int4")
+    quantized = qat.quantize(model, qat.QuantConfig("int4", activation_bits=4), data)
+    assert qat.adopt(quantized, graph) == 4
+    owners = [layer for layer in quantized.layers if hasattr(layer, "source_layers")]
+    layers = {name: layer for layer in owners for name in layer.source_layers}
+    for node, op in graph.linear_nodes():
+        source = graph.tensors[node.inputs[0]].exponent
+        real = op.bias * 2.0 ** (op.quantized.exponents_per_channel() + source)
+        layer = next(layers[name] for name in node.layers if name in layers)
+        np.testing.assert_allclose(layer.folded()[1], real, rtol=1e-5, atol=1e-6)  # float32
+
+
 def test_one_exponent_a_layer(model: Any) -> None:
     data = data_for(model, 32, 2)
     graph = post_trained(model, data, "int4", per_channel=False)

@@ -52,7 +52,7 @@ def adopt(model: Any, graph: Graph) -> int:
             node = _find(nodes, layer)
             _adopt_output(layer, graph, node.output)
             if isinstance(layer, FoldedLayer):
-                taken += _adopt_weights(layer, node)
+                taken += _adopt_weights(layer, node, graph.tensors[node.inputs[0]].exponent)
     legalize(model)
     return taken
 
@@ -70,7 +70,7 @@ def _adopt_output(layer: Any, graph: Graph, name: str) -> None:
         quantizer.set_exponent(float(tensor.exponent), layer.activation_variables)
 
 
-def _adopt_weights(layer: FoldedLayer, node: Node) -> bool:
+def _adopt_weights(layer: FoldedLayer, node: Node, source: int) -> bool:
     op, quantizer = node.op, layer.weight_quantizer
     if not isinstance(op, LinearOp) or op.quantized.encoding != quantizer.encoding:
         return False
@@ -82,7 +82,6 @@ def _adopt_weights(layer: FoldedLayer, node: Node) -> bool:
     image = weights.image().astype(np.float64)
     real = image * 2.0 ** per_channel.reshape(-1, *(1,) * (image.ndim - 1))
     _assign_kernel(layer, _keras_layout(layer, real))
-    source = float(layer.producers[0].exponent().numpy())
     _assign_bias(layer, op.bias * 2.0 ** (per_channel + source))
     return True
 
