@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,19 @@ def test_flipped_bits_never_escape(files: dict[str, Path], tmp_path: Path, form:
             assert "\n" not in str(error)
             told += 1
     assert told > 10
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 64])
+def test_heaps_that_would_never_end(files: dict[str, Path], tmp_path: Path, size: int) -> None:
+    content = bytearray(files["h5"].read_bytes())
+    at = content.index(b"GCOL") + 16
+    while (entry := struct.unpack_from("<HHIQ", content, at))[0]:  # free space is the last one
+        at += 16 + -(-entry[3] // 8) * 8
+    content[at + 8 : at + 16] = size.to_bytes(8, "little")
+    (tmp_path / "heap.h5").write_bytes(content)
+    said = f"truncated or damaged .an entry of {size} bytes in the global heap at byte {at}"
+    with pytest.raises(ModelFileError, match=said):
+        to_float_graph(tmp_path / "heap.h5")
 
 
 @pytest.mark.parametrize(

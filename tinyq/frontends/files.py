@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,11 @@ from tinyq.frontends.layers import ALIASES, LAYERS
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC: Final = b"PK"
 _TFLITE_MAGIC: Final = b"TFL3"
+#: a global heap of an HDF5 file: signature, version 1, reserved; then its size in bytes
+_HEAP_START: Final = b"GCOL\x01\0\0\0"
+_HEAP_HEADER: Final = 16
+#: an entry of it: index (0 for free space), references, reserved, size of the data
+_HEAP_ENTRY: Final = struct.Struct("<HHIQ")
 #: What h5py and walking through a damaged configuration raise.
 MALFORMED: Final = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
 
@@ -63,6 +69,7 @@ def read_h5(path: Path) -> tuple[dict[str, Any], WeightMap]:
     """Configuration and weights of an ``.h5`` model."""
     h5py = _import_h5py()
     try:
+        _check_heaps(path.read_bytes())
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
                 raise ModelFileError(
@@ -81,11 +88,32 @@ def read_keras(path: Path) -> tuple[dict[str, Any], WeightMap]:
     try:
         with zipfile.ZipFile(path) as archive:
             config = _model_config(path, archive.read("config.json"))
-            weights = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(weights, "r") as file:
+            weights = archive.read("model.weights.h5")
+        _check_heaps(weights)
+        with h5py.File(io.BytesIO(weights), "r") as file:
             return config, _stored_weights(file, config, ())
     except (*MALFORMED, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise damaged(path, error) from error
+
+
+def _check_heaps(content: bytes) -> None:
+    """Refuse entries of a global heap that the HDF5 library would step over forever.
+
+    Raises:
+        ValueError: free space of no size, or a size with which the step overflows.
+    """
+    start = content.find(_HEAP_START)
+    while start >= 0:
+        size = int.from_bytes(content[start + 8 : start + 16], "little")
+        end = min(start + size, len(content)) - _HEAP_ENTRY.size
+        at = start + _HEAP_HEADER
+        while at <= end:
+            index, _, _, held = _HEAP_ENTRY.unpack_from(content, at)
+            step = held if index == 0 else _HEAP_ENTRY.size + -(-held // 8) * 8
+            if not 0 < step < 1 << 63:
+                raise ValueError(f"an entry of {held} bytes in the global heap at byte {at}")
+            at += step
+        start = content.find(_HEAP_START, start + len(_HEAP_START))
 
 
 def _import_h5py() -> Any:
