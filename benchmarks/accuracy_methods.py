@@ -56,8 +56,7 @@ def _table(bits: int, learning: str) -> Method:
 _WIDE_ENDS: Final = replace(PRESETS["w2a8_lut"], first_last="int8")
 
 
-#: ResNet8: 8 bits for what is only added or averaged, that is for no factor of a product but the
-#: last layer's; in 4 bits almost all averages, which keep the exponent of their input, are 0 or 1
+#: ResNet8: 8 bits for what is only added or averaged, that is for no factor of a product
 _WIDE_SUMS: Final = replace(
     PRESETS["w4a4_llsq"],
     overrides={name: {"activation_bits": 8} for name in ("conv2d_[24578]", "add_2")},

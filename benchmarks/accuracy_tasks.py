@@ -63,8 +63,8 @@ class Task:
             as the quantized ones; else it stays as it is.  They learn from labels and, in the
             schedule's proportion of ``distillation``, from that model.
         least_squares: start from the codes of post-training quantization, where a quantizer can.
-        narrow: schedule of methods with activations of less than 8 bits, which then start from the
-            nearest codes, and of the float model that these are compared with; ``None``: no other.
+        narrow: schedule of methods with activations of less than 8 bits, and of the float model
+            that these are compared with; ``None``: no other.
         held_out: training samples that ``--validate`` judges by.
     """
 
@@ -85,7 +85,7 @@ class Task:
         """The task as methods with activations of so many bits learn it."""
         if self.narrow is None or bits >= 8:
             return self
-        return replace(self, schedule=self.narrow, least_squares=False)
+        return replace(self, schedule=self.narrow)
 
     def recipe(self) -> dict[str, Any]:
         """What of the task a result depends on, but for the files and the code."""
@@ -239,7 +239,7 @@ TASKS = {
             model="ic_resnet8.h5",
             augment=shift_and_flip,
             least_squares=True,
-            narrow=TrainConfig(epochs=6, batch_statistics=0.5, distillation=0.0),
+            narrow=TrainConfig(epochs=4, learning_rate=6e-4, scale_rate=3e-3, table_rate=0.02),
             held_out=5000,
         ),
         Task(

@@ -20,6 +20,7 @@ from tinyq.ops.concat import Concat
 from tinyq.ops.conv2d import Conv2D
 from tinyq.ops.dense import Dense
 from tinyq.ops.depthwise_conv2d import DepthwiseConv2D
+from tinyq.ops.global_mean import GlobalMean
 from tinyq.ops.max_pool2d import MaxPool2D
 from tinyq.ops.pad2d import Pad2D
 from tinyq.ops.relu import Relu
@@ -38,6 +39,7 @@ OPS: Final[dict[str, type[Op]]] = {
         Conv2D,
         Dense,
         DepthwiseConv2D,
+        GlobalMean,
         MaxPool2D,
         Pad2D,
         Relu,
@@ -58,6 +60,7 @@ __all__ = [
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
+    "GlobalMean",
     "LinearOp",
     "MaxPool2D",
     "Op",

@@ -30,6 +30,7 @@ from tinyq.ops import (
     Conv2D,
     Dense,
     DepthwiseConv2D,
+    GlobalMean,
     LinearOp,
     MaxPool2D,
     Op,
@@ -43,7 +44,7 @@ from tinyq.tensors import Interval, Tensor
 
 Mask = npt.NDArray[Any]  # bool, one entry a channel
 Masks = dict[str, Mask]
-_SAME_CHANNELS: Final = (Add, AveragePool2D, MaxPool2D, Pad2D, Relu, Sigmoid)
+_SAME_CHANNELS: Final = (Add, AveragePool2D, GlobalMean, MaxPool2D, Pad2D, Relu, Sigmoid)
 
 
 def eliminate_constants(graph: Graph) -> Graph:

@@ -42,7 +42,7 @@ from tinyq.qat.folded import (
     QuantDepthwiseConv2D,
 )
 from tinyq.qat.links import GENERATED, QuantLayer, find_producer
-from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D
+from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D, QuantGlobalMean
 from tinyq.tensors import Shape
 
 INT32_MAX: Final = 2**31 - 1
@@ -314,9 +314,13 @@ def _average(b: _Builder, layer: QuantAveragePooling2D, xs: Sequence[str]) -> st
     return b.emit(layer, op, xs)
 
 
-def _global_average(b: _Builder, layer: QuantGlobalAveragePooling2D, xs: Sequence[str]) -> str:
+def _global_average(
+    b: _Builder, layer: QuantGlobalAveragePooling2D | QuantGlobalMean, xs: Sequence[str]
+) -> str:
     height, width, channels = b.tensors[xs[0]].shape
-    op = ops.AveragePool2D((height, width), (height, width))
+    op: ops.Op = ops.AveragePool2D((height, width), (height, width))
+    if isinstance(layer, QuantGlobalMean):
+        op = ops.GlobalMean()
     if layer.keepdims:
         return b.emit(layer, op, xs)
     return b.reshape(layer, b.emit(layer, op, xs, "_pool"), (channels,), "")
@@ -360,6 +364,7 @@ LOWERINGS: Final[dict[str, Callable[[_Builder, Any, Sequence[str]], str]]] = {
     QuantSigmoid.__name__: lambda b, layer, xs: b.emit(layer, ops.Sigmoid(), xs),
     QuantAveragePooling2D.__name__: _average,
     QuantGlobalAveragePooling2D.__name__: _global_average,
+    QuantGlobalMean.__name__: _global_average,
     "MaxPooling2D": _max,
     "GlobalMaxPooling2D": _global_max,
     "ZeroPadding2D": _pad,

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average pooling as the kernels round it; the exponent is inherited.
+"""Average pooling as the kernels round it.
 
-out = z + sgn(t) * ((2|t| + c) div 2c) with t = sum(q - z) over the c elements inside the input and
-z = 128 for uint8, 0 for int8 (TFLM rounds the int8 value that it stores).  The sum is recovered
-exactly from a float64 average.  Max pooling needs no layer of ours: it is exact on codes.
+Averages inherit the exponent of their input:
+
+    out = z + sgn(t) * ((2|t| + c) div 2c)
+
+with t = sum(q - z) over the c elements inside the input and z = 128 for uint8, 0 for int8 (TFLM
+rounds the int8 value that it stores).  The sum is recovered exactly from a float64 average.  A mean
+over the whole image that has fewer than 8 bits owns an exponent, because it is far smaller than the
+largest value that it averages (``tinyq.ops.global_mean``).  Max pooling needs no layer of ours: it
+is exact on codes.
 """
 
 from __future__ import annotations
@@ -15,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tinyq.ops.global_mean import reciprocal
 from tinyq.ops.windows import NO_PADDING, same_padding, window_counts
-from tinyq.qat.links import QuantLayer
+from tinyq.qat.links import OwnerLayer, QuantLayer
 from tinyq.quantizers.functions import Tensor, exp2, straight_through
 
 
@@ -93,6 +100,42 @@ class QuantGlobalAveragePooling2D(_AverageLayer):
     def compute(self, x: Tensor, training: Any) -> Tensor:
         mean = tf.reduce_mean(self.codes_of(x), [1, 2], keepdims=self.keepdims)
         return self.round_average(mean, float(x.shape[1] * x.shape[2]))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keepdims": self.keepdims}
+
+
+@tf_keras.utils.register_keras_serializable("tinyq")
+class QuantGlobalMean(OwnerLayer):
+    """Average over height and width with an exponent of its own; float64, exact."""
+
+    def __init__(self, activation_quantizer: Any, keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(activation_quantizer, **kwargs)
+        self.keepdims = keepdims
+
+    def build(self, input_shape: Any) -> None:
+        self.factor, self.factor_exponent = reciprocal(int(input_shape[1] * input_shape[2]))
+        super().build(input_shape)
+
+    def accumulator_exponent(self) -> Tensor:
+        return tf.stop_gradient(self.producers[0].exponent() + float(self.factor_exponent))
+
+    @property
+    def never_negative(self) -> bool:
+        return not self.producers[0].signed
+
+    def real_output(self, x: Tensor) -> Tensor:
+        """Weighted sum before requantization, float64."""
+        total = tf.reduce_sum(tf.cast(x, tf.float64), [1, 2], keepdims=self.keepdims)
+        return total * (self.factor * 2.0**self.factor_exponent)
+
+    def outline(self, x: Tensor) -> Tensor:
+        return tf.reduce_mean(x, [1, 2], keepdims=self.keepdims)
+
+    def compute(self, x: Tensor, training: Any) -> Tensor:
+        return self.requantize(
+            self.real_output(x), self.exponent(), self.accumulator_exponent(), "tflite"
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "keepdims": self.keepdims}

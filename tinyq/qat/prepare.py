@@ -335,6 +335,16 @@ def _concatenate(builder: Builder, layer: Any, xs: Sequence[Value]) -> Value:
     return Value(made(tensors), xs[0].lifted)
 
 
+def _average(builder: Builder, layer: Any, xs: Sequence[Value]) -> Value:
+    """A window of the image's size is a global average."""
+    whole = tuple(layer.pool_size) == tuple(xs[0].tensor.shape[1:3])
+    if not whole or layer.padding != "valid":
+        return _plain(builder, layer, xs)
+    _check_format(layer)
+    made = Layers.GlobalAveragePooling2D(keepdims=True, name=builder.name(layer))
+    return Value(made(xs[0].tensor))
+
+
 def _pool1d(made: Any) -> Handler:
     def handle(builder: Builder, layer: Any, xs: Sequence[Value]) -> Value:
         _check_format(layer)
@@ -383,7 +393,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "Softmax": _softmax,
     "Add": _add,
     "Concatenate": _concatenate,
-    "AveragePooling2D": _plain,
+    "AveragePooling2D": _average,
     "MaxPooling2D": _plain,
     "GlobalAveragePooling2D": _plain,
     "GlobalMaxPooling2D": _plain,

@@ -76,7 +76,9 @@ def _annotate(prepared: Prepared, config: QuantConfig) -> Any:
             standalone=type(layer).__name__ == "BatchNormalization",
         )
         source = prepared.sources[layer.name]
-        own = LayerConfig(layer_spec(config, source, role), source)
+        spec = layer_spec(config, source, role)
+        narrow = min(spec.activation_bits, config.activation_bits) < 8
+        own = LayerConfig(spec, source, narrow)
         return tfmot.quantization.keras.quantize_annotate_layer(layer, own)
 
     return tf_keras.models.clone_model(prepared.model, clone_function=wrap)

@@ -50,7 +50,7 @@ from tinyq.qat.folded import (
     QuantDense,
     QuantDepthwiseConv2D,
 )
-from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D
+from tinyq.qat.pooling import QuantAveragePooling2D, QuantGlobalAveragePooling2D, QuantGlobalMean
 from tinyq.quantizers import Activation, LayerSpec, activation_quantizer, weight_quantizer
 
 Node = transforms.LayerNode
@@ -68,11 +68,19 @@ class LayerConfig(quantize_config.QuantizeConfig):
     Attributes:
         spec: encoding, scale, widths; the sign of the output follows from the structure.
         source: name of the user's layer.
+        narrow: activations of fewer than 8 bits, here or in the whole model: means over the whole
+            image own an exponent.
     """
 
-    def __init__(self, spec: LayerSpec | dict[str, Any] | None = None, source: str = "") -> None:
+    def __init__(
+        self,
+        spec: LayerSpec | dict[str, Any] | None = None,
+        source: str = "",
+        narrow: bool = False,
+    ) -> None:
         self.spec = LayerSpec(**spec) if isinstance(spec, dict) else spec or LayerSpec()
         self.source = source
+        self.narrow = narrow
 
     def weight_quantizer(self, channel_axes: tuple[int, ...]) -> Any:
         """A new quantizer for the layer's weights."""
@@ -102,7 +110,7 @@ class LayerConfig(quantize_config.QuantizeConfig):
         """Nothing to replace."""
 
     def get_config(self) -> dict[str, Any]:
-        return {"spec": asdict(self.spec), "source": self.source}
+        return {"spec": asdict(self.spec), "source": self.source, "narrow": self.narrow}
 
 
 def _config(match: Any) -> LayerConfig:
@@ -290,7 +298,10 @@ class ReplaceGlobalAveragePooling(_Replace):
     class_name = "GlobalAveragePooling2D"
 
     def make(self, config: dict[str, Any], common: dict[str, Any], own: LayerConfig) -> Any:
-        return QuantGlobalAveragePooling2D(bool(config["keepdims"]), **common)
+        keepdims = bool(config["keepdims"])
+        if own.narrow:
+            return QuantGlobalMean(own.activation_quantizer(), keepdims, **common)
+        return QuantGlobalAveragePooling2D(keepdims, **common)
 
 
 class ReplaceSoftmax(_Replace):

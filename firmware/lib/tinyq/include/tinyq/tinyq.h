@@ -37,6 +37,7 @@
 #include "depthwise_conv2d_planes.h"
 #include "depthwise_m0.h"
 #include "geometry.h"
+#include "global_mean.h"
 #include "lookup.h"
 #include "max_pool2d.h"
 #include "max_pool2d_dsp.h"
