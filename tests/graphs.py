@@ -17,6 +17,7 @@ from tinyq.ops import (
     Conv2D,
     Dense,
     DepthwiseConv2D,
+    GlobalMean,
     MaxPool2D,
     Op,
     Pad2D,
@@ -148,7 +149,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> dict[str, np.ndarr
 
 
 def every_op_graph(seed: int = 0, encodings: Sequence[str] = tuple(ENCODINGS)) -> Graph:
-    """A small graph with every operator, mixed encodings, two inputs and three outputs."""
+    """A small graph with every operator, mixed encodings, two inputs and four outputs."""
     rng = np.random.default_rng(seed)
     g = GraphBuilder(rng, encodings)
     x = g.input((9, 7, 3), "uint8", -8)
@@ -170,7 +171,8 @@ def every_op_graph(seed: int = 0, encodings: Sequence[str] = tuple(ENCODINGS)) -
     o = g.dense(t, 4, "linear")
     soft = g.apply(Softmax(), [_coarse(g, o)], dtype="uint8", bits=8, exponent=-8)
     sig = g.apply(Sigmoid(), [_coarse(g, t)], dtype="uint8", bits=8, exponent=-8)
-    return g.build("every_op", [soft, sig, o])
+    mean = g.apply(GlobalMean(), [s], bits=4, exponent=g.tensors[s].exponent - 2)
+    return g.build("every_op", [soft, sig, o, g.flatten(mean)])
 
 
 def _coarse(g: GraphBuilder, name: str) -> str:

@@ -17,7 +17,7 @@ from tinyq.encodings import ENCODINGS, encode_image
 from tinyq.errors import TinyqError
 from tinyq.graph import Graph, validate
 from tinyq.kernels.program import PORTABLE, Program, Target, compile_graph
-from tinyq.ops import AveragePool2D, LinearOp, MaxPool2D, Reshape, Softmax
+from tinyq.ops import AveragePool2D, GlobalMean, LinearOp, MaxPool2D, Reshape, Softmax
 
 #: what ``layers_graph`` can be made of: encoding of the weights, bits of the activations
 FORMS = (("int8", 8), ("int4", 8), ("lut4", 8), ("int4", 4), ("pot4", 8))
@@ -55,6 +55,11 @@ def lone_addition(g: GraphBuilder, x: str) -> str:
     return g.add(x, g.apply(MaxPool2D((3, 3), (1, 1), (1, 1, 1, 1)), [x]), "relu")
 
 
+def global_mean(g: GraphBuilder, x: str) -> str:
+    """A mean of 4 bits, finer than its input."""
+    return g.apply(GlobalMean(), [x], bits=4, exponent=g.tensors[x].exponent - 3)
+
+
 #: shape of the input, layer
 WEIGHTED: tuple[tuple[tuple[int, ...], Layer], ...] = (
     ((6, 5, 4), convolution(8, (3, 3))),
@@ -80,6 +85,7 @@ PLAIN: tuple[tuple[tuple[int, ...], Layer], ...] = (
     ((5, 3, 7), lone_addition),
     ((10,), lambda g, x: g.apply(Softmax(), [x], dtype="uint8", bits=8, exponent=-8)),
     ((5, 4, 13), lambda g, x: g.apply(MaxPool2D((2, 3), (1, 2), (1, 0, 0, 1)), [x])),
+    ((5, 7, 9), global_mean),
     ((10, 6, 23), lambda g, x: g.apply(AveragePool2D((4, 3), (1, 1), (0, 1, 1, 0)), [x])),
 )
 

@@ -68,7 +68,7 @@ def test_names_must_be_identifiers_and_unique(graph: Graph) -> None:
 def test_text_shows_types_and_layers() -> None:
     text = str(every_op_graph(0))
     assert "Softmax(dense14)  # keras/softmax15" in text
-    assert text.splitlines()[-1] == "  return softmax15, sigmoid16, dense14"
+    assert text.splitlines()[-1] == "  return softmax15, sigmoid16, dense14, reshape18"
 
 
 def test_unique_name_is_an_identifier() -> None:

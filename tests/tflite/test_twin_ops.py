@@ -21,11 +21,13 @@ from tinyq.ops import (
     Conv2D,
     Dense,
     DepthwiseConv2D,
+    GlobalMean,
     MaxPool2D,
     Pad2D,
     Relu,
     Reshape,
 )
+from tinyq.ops.global_mean import reciprocal
 from tinyq.ops.windows import NO_PADDING, same_padding
 from tinyq.tflite import run_tflm, write_tflite
 
@@ -218,6 +220,15 @@ def test_average_pool2d(window, activation, dtype, bits, data, seed) -> None:
     x = tensor("x", (*size, 3), dtype, bits=bits)
     op = AveragePool2D(pool, strides, padding, activation)
     assert_twin(one_op(op, [x], replace(x, name="y")), np.random.default_rng(seed))
+
+
+@twin
+@given(st.tuples(*[st.integers(1, 9)] * 2), TYPES, TYPES, WIDTHS, st.integers(0, 15), SEEDS)
+def test_global_mean(size, dtype, other, bits, shift, seed) -> None:
+    x = tensor("x", (*size, 3), dtype, bits=bits)
+    exponent = x.exponent + reciprocal(size[0] * size[1])[1] + shift
+    y = tensor("y", (1, 1, 3), other, exponent, bits)
+    assert_twin(one_op(GlobalMean(), [x], y), np.random.default_rng(seed))
 
 
 @twin
