@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hashes of what a result of ``accuracy.py`` is made of: plain data, files, code.
 
-Code counts without comments and docstrings.
+Code counts without comments and docstrings, of the benchmark's modules only what a result needs.
 """
 
 from __future__ import annotations
@@ -44,14 +44,45 @@ def code_digest(paths: Iterable[Path]) -> str:
     return digest(parts)
 
 
+def closure_digest(path: Path, names: Iterable[str]) -> str:
+    """Of some definitions of a module and of those that they name, directly or through others."""
+    defined: dict[str, str] = {}
+    uses: dict[str, set[str]] = {}
+    for node in _tree(path).body:
+        read = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        for name in _defines(node):
+            defined[name], uses[name] = ast.dump(node), read
+    needed, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in defined and name not in needed:
+            needed.add(name)
+            waiting += uses[name]
+    return digest([defined[name] for name in sorted(needed)])
+
+
+def _defines(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module binds."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    found = (each for each in ast.walk(node) if isinstance(each, ast.Name))
+    return [each.id for each in found if isinstance(each.ctx, ast.Store)]
+
+
 def _program(path: Path) -> str:
+    return ast.dump(_tree(path))
+
+
+def _tree(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text())
     tree.body = [node for node in tree.body if not _is_table(node)]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
             del body[0]
-    return ast.dump(tree)
+    return tree
 
 
 def _is_text(node: ast.AST) -> bool:

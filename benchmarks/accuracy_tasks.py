@@ -63,6 +63,7 @@ class Task:
             as the quantized ones; else it stays as it is.  They learn from labels and, in the
             schedule's proportion of ``distillation``, from that model.
         least_squares: start from the codes of post-training quantization, where a quantizer can.
+        input_unit: what 1 of ``load``'s inputs is in those of the model file.
         narrow: schedule of methods with activations of less than 8 bits, and of the float model
             that these are compared with; ``None``: no other.
         held_out: training samples that ``--validate`` judges by.
@@ -78,6 +79,7 @@ class Task:
     augment: Callable[[Array, Array, Any], Pair] | None = None
     tune_float: bool = True
     least_squares: bool = False
+    input_unit: float = 1.0
     narrow: TrainConfig | None = None
     held_out: int = 0
 
@@ -92,6 +94,7 @@ class Task:
         return {
             "task": self.name,
             "start": vars(self.start),
+            "input_unit": self.input_unit,
             "schedule": vars(self.schedule),
             "tune_float": self.tune_float,
             "least_squares": self.least_squares,
@@ -139,11 +142,18 @@ def digits_samples(data: Path) -> Samples:
 
 
 def kws_samples(data: Path) -> Samples:
-    """49x10 MFCCs of twelve keywords: one corpus to train on, another to test on."""
+    """49x10 MFCCs of twelve keywords: one corpus to train on, another to test on.
+
+    In units of MFCC_SCALE, the step of the files: integers, which no exponent of 0 rounds.
+    """
+
+    def mfcc(codes: Array) -> Array:
+        return codes.astype(np.float32) - MFCC_OFFSET
+
     with np.load(data / "dev" / "gsc_v1_mini300.npz") as a:
-        x, y = _mfcc(a["x"]), a["y"]
+        x, y = mfcc(a["x"]), a["y"]
     with np.load(data / "dev" / "mlperf_kws01_part.npz") as a:
-        return Samples(x, y, _mfcc(a["x"]), a["y"])
+        return Samples(x, y, mfcc(a["x"]), a["y"])
 
 
 # ---------------------------------------------------------------- augmentation
@@ -266,6 +276,7 @@ TASKS = {
                 distillation=1.0,
             ),
             model="kws_dscnn.h5",
+            input_unit=float(MFCC_SCALE),
             augment=mix_clips,
             tune_float=False,
             least_squares=True,

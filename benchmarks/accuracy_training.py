@@ -19,7 +19,7 @@ import numpy as np
 from accuracy_hashes import (
     PTQ_CODE,
     TRAINING_CODE,
-    code_digest,
+    closure_digest,
     digest,
     file_digest,
     package_digest,
@@ -71,22 +71,34 @@ def start_inputs(unit: Unit, places: Places) -> dict[str, Any]:
     """What the float model that methods start from depends on."""
     task = unit.task
     return {
-        "start": {k: v for k, v in task.recipe().items() if k in ("task", "start")},
+        "start": {k: v for k, v in task.recipe().items() if k in ("task", "start", "input_unit")},
         "seed": unit.seed,
         "cut": unit.cut,
         "validate": unit.validate,
         "files": {name: file_digest(places.data / name) for name in task.files},
         "model": file_digest(places.models / task.model) if task.model else "",
-        "code": code_digest([Path(accuracy_tasks.__file__), Path(__file__)]),
+        "code": [closure_digest(Path(__file__), ["start_model"]), _task_digest(task)],
     }
+
+
+def _task_digest(task: Task) -> str:
+    """Of the functions that a task is made of."""
+    functions = (task.load, task.build, task.augment)
+    names = [function.__name__ for function in functions if function is not None]
+    return closure_digest(Path(accuracy_tasks.__file__), names)
 
 
 def training_inputs(unit: Unit, places: Places) -> dict[str, Any]:
     """What the trained, not yet exported, model depends on."""
-    code = {"ptq": PTQ_CODE, "qat": TRAINING_CODE, "float": ()}[kind(unit.method)]
+    code, function = {
+        "ptq": (PTQ_CODE, "ptq_graph"),
+        "qat": (TRAINING_CODE, "trained_model"),
+        "float": ((), "float_model"),
+    }[kind(unit.method)]
     if unit.task.least_squares and code:
         code = tuple(sorted({*code, *PTQ_CODE}))
     return {
+        "function": closure_digest(Path(__file__), [function]),
         "start": start_inputs(unit, places),
         "task": unit.task.recipe(),
         "method": unit.method.recipe(),
@@ -180,11 +192,22 @@ def start_model(unit: Unit, places: Places, samples: Samples) -> Any:
 
         tf_keras.utils.set_random_seed(unit.seed)
         model = task.build() if task.build else load_model(places.models / task.model)
+        if task.input_unit != 1:
+            scale_inputs(model, task.input_unit)
         fit_float(model, samples, task, _seeded(task.start, unit.seed))
         return model
 
     key = digest(start_inputs(unit, places))
     return cached_model(places.cache / f"{task.name}-start-{key}.keras", make)
+
+
+def scale_inputs(model: Any, factor: float) -> None:
+    """Let a model see its inputs as ``factor`` times what they are: kernels of the first layers."""
+    for layer in {
+        node.layer for each in model.inputs for node in each._keras_history.layer.outbound_nodes
+    }:
+        kernel, *bias = layer.get_weights()
+        layer.set_weights([factor * kernel, *bias])
 
 
 def float_model(unit: Unit, places: Places, samples: Samples) -> Any:
@@ -219,7 +242,9 @@ def trained_model(unit: Unit, places: Places, samples: Samples) -> Any:
     assert unit.method.config is not None
     model = qat.quantize(start, unit.method.config, calibration(samples, unit.seed))
     if unit.task.least_squares:
-        qat.adopt(model, ptq_graph(start, unit.method.config.weights, unit.seed, samples))
+        config = unit.method.config
+        per_channel = config.scale == "per_channel"
+        qat.adopt(model, ptq_graph(start, config.weights, unit.seed, samples, per_channel))
     partial = places.cache / f"partial-{key}"
     schedule = unit.method.training(unit.task.schedule, unit.seed)
     qat.train(
@@ -238,11 +263,13 @@ def calibration(samples: Samples, seed: int) -> list[Array]:
     return list(choose(Dataset((samples.x,)), CALIBRATION_SAMPLES, seed).inputs)
 
 
-def ptq_graph(model: Any, weights: str, seed: int, samples: Samples) -> Graph:
+def ptq_graph(
+    model: Any, weights: str, seed: int, samples: Samples, per_channel: bool = True
+) -> Graph:
     """Post-training quantization of a float model; no channel is removed."""
     from tinyq import ptq
     from tinyq.frontends.importer import to_float_graph
 
     graph = apply(to_float_graph(model), FLOAT_PIPELINE)
     inputs = dict(zip(graph.inputs, calibration(samples, seed), strict=True))
-    return ptq.quantize(graph, inputs, ptq.PtqConfig(weights, seed=seed))
+    return ptq.quantize(graph, inputs, ptq.PtqConfig(weights, per_channel=per_channel, seed=seed))
