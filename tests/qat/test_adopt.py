@@ -17,6 +17,7 @@ from tinyq import executor, passes
 from tinyq.errors import InputError
 from tinyq.frontends.importer import to_float_graph
 from tinyq.graph import Graph
+from tinyq.ops import Add
 from tinyq.ptq import PtqConfig
 from tinyq.ptq import quantize as post_train
 
@@ -27,7 +28,8 @@ SLOW = pytest.mark.slow
 
 
 def small() -> Any:
-    """Norms with and without a bias before them, a bias alone, a depthwise layer, an addition."""
+    """Norms with and without a bias before them, a bias alone, a depthwise layer, an addition, an
+    activation at the end of a layer."""
     x = inputs = L.Input((6, 6, 2), name="image")
     x = L.Conv2D(4, 3, padding="same", use_bias=False, name="stem")(x)
     x = L.ReLU(name="stem_relu")(L.BatchNormalization(name="stem_norm")(x))
@@ -35,7 +37,11 @@ def small() -> Any:
     y = L.ReLU(name="depthwise_relu")(L.BatchNormalization(name="depthwise_norm")(y))
     x = L.Add(name="sum")([x, y])
     x = L.GlobalAveragePooling2D(name="mean")(L.Conv2D(5, 1, activation="relu", name="point")(x))
-    return randomize(tf_keras.Model(inputs, L.Dense(3, name="classes")(x), name="small"))
+    x = L.Dense(3, activation="softmax", name="classes")(x)
+    return randomize(tf_keras.Model(inputs, x, name="small"))
+
+
+WEIGHTED = 4
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +63,44 @@ def test_the_same_codes_and_outputs(model: Any, weights: str) -> None:
     data = data_for(model, 32, 2)
     graph = post_trained(model, data, weights)
     quantized = qat.quantize(model, qat.QuantConfig(weights), data)
-    assert qat.adopt(quantized, graph) == 4
+    assert qat.adopt(quantized, graph) == WEIGHTED
     mine = qat.to_graph(quantized)
-    ours = {n.label: op.quantized for n, op in mine.linear_nodes()}
-    for node, op in graph.linear_nodes():
-        assert np.array_equal(ours[node.label].real(), op.quantized.real()), node.label
+    pairs = zip(mine.linear_nodes(), graph.linear_nodes(), strict=True)
+    for (node, own), (_, op) in pairs:
+        assert np.array_equal(own.quantized.real(), op.quantized.real()), node.label
+        assert np.array_equal(own.bias, op.bias), node.label
     outputs = [
         executor.run(g, executor.quantize_inputs(g, data))[g.outputs[0]] for g in (mine, graph)
     ]
     assert np.array_equal(*outputs)
 
 
+def test_layers_of_several_parts() -> None:
+    """A separable convolution, a sum of three, an activation: each part takes what is its own."""
+    x = inputs = L.Input((6, 6, 4), name="image")
+    y = L.SeparableConv2D(4, 3, padding="same", activation="relu", name="split")(x)
+    z = L.SeparableConv2D(4, 1, name="other")(y)
+    x = L.Add(name="sum")([x, y, z])
+    x = L.Dense(3, activation="sigmoid", name="classes")(L.Flatten(name="flat")(x))
+    parts = randomize(tf_keras.Model(inputs, x, name="parts"))
+    data = data_for(parts, 32, 2)
+    graph = post_trained(parts, data, "lut4")
+    quantized = qat.quantize(parts, qat.QuantConfig("lut4"), data)
+    assert qat.adopt(quantized, graph) == 5
+    mine = qat.to_graph(quantized)
+    for (node, own), (_, op) in zip(mine.linear_nodes(), graph.linear_nodes(), strict=True):
+        assert np.array_equal(own.quantized.real(), op.quantized.real()), node.label
+    sums = [[g.out(n).exponent for n in g.nodes if isinstance(n.op, Add)] for g in (mine, graph)]
+    assert sums[0] == sums[1]
+    assert len(sums[0]) == 2
+
+
 def test_biases_are_in_units_of_the_graphs_own_inputs(model: Any) -> None:
     data = data_for(model, 32, 2)
     graph = post_trained(model, data, "int4")
     quantized = qat.quantize(model, qat.QuantConfig("int4", activation_bits=4), data)
-    assert qat.adopt(quantized, graph) == 4
-    owners = [layer for layer in quantized.layers if hasattr(layer, "source_layers")]
+    assert qat.adopt(quantized, graph) == WEIGHTED
+    owners = [layer for layer in quantized.layers if hasattr(layer, "folded")]
     layers = {name: layer for layer in owners for name in layer.source_layers}
     for node, op in graph.linear_nodes():
         source = graph.tensors[node.inputs[0]].exponent
@@ -86,10 +113,10 @@ def test_one_exponent_a_layer(model: Any) -> None:
     data = data_for(model, 32, 2)
     graph = post_trained(model, data, "int4", per_channel=False)
     config = qat.QuantConfig("int4", scale="per_tensor")
-    assert qat.adopt(qat.quantize(model, config, data), graph) == 4
+    assert qat.adopt(qat.quantize(model, config, data), graph) == WEIGHTED
     # one exponent a channel does not fit one for all
     graph = post_trained(model, data, "int4")
-    assert qat.adopt(qat.quantize(model, config, data), graph) < 4
+    assert qat.adopt(qat.quantize(model, config, data), graph) < WEIGHTED
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tinyq.errors import InputError
 from tinyq.graph import Graph, Node
-from tinyq.ops import LinearOp
+from tinyq.ops import Add, AveragePool2D, LinearOp
 from tinyq.qat.calibrate import legalize, quant_layers
 from tinyq.qat.elementwise import QuantInput
 from tinyq.qat.folded import FoldedLayer, QuantDepthwiseConv2D
@@ -42,14 +42,14 @@ def adopt(model: Any, graph: Graph) -> int:
     Raises:
         InputError: the graph is of another network.
     """
-    nodes = {layer: node for node in graph.nodes for layer in node.layers}
+    waiting = list(graph.nodes)
     taken = 0
     for layer in quant_layers(model):
         if isinstance(layer, QuantInput):
             name = layer.inbound_nodes[0].keras_inputs[0]._keras_history.layer.name
             _adopt_output(layer, graph, name if name in graph.tensors else graph.inputs[0])
         elif isinstance(layer, OwnerLayer):
-            node = _find(nodes, layer)
+            node = _next_of(waiting, layer)
             _adopt_output(layer, graph, node.output)
             if isinstance(layer, FoldedLayer):
                 taken += _adopt_weights(layer, node, graph.tensors[node.inputs[0]].exponent)
@@ -57,11 +57,19 @@ def adopt(model: Any, graph: Graph) -> int:
     return taken
 
 
-def _find(nodes: dict[str, Node], layer: Any) -> Node:
-    found = [nodes[name] for name in layer.source_layers if name in nodes]
+def _next_of(waiting: list[Node], layer: OwnerLayer) -> Node:
+    """The first node left that stands for the layer; it is taken from ``waiting``.
+
+    One layer of the user may be several: a convolution in two parts, a chain of sums, an activation
+    at the end.  Both sides hold them in the order in which they are computed.
+    """
+    found = [node for node in waiting if not set(layer.source_layers).isdisjoint(node.layers)]
     if not found:
         raise InputError(f"layer '{layer.name}' is not in the graph; quantize the same model")
-    return found[0]
+    kind = LinearOp if isinstance(layer, FoldedLayer) else Add | AveragePool2D
+    node = next((node for node in found if isinstance(node.op, kind)), found[0])
+    waiting.remove(node)
+    return node
 
 
 def _adopt_output(layer: Any, graph: Graph, name: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinyq.encodings import ENCODINGS
 from tinyq.graph import Node
-from tinyq.ops import Add, AveragePool2D, LinearOp, Sigmoid, Softmax
+from tinyq.ops import Add, AveragePool2D, GlobalMean, LinearOp, Sigmoid, Softmax
 from tinyq.progress import Progress
 from tinyq.tensors import Tensor
 from tinyq.waterfall.layers import Change, LayerLoss, measure_changes
@@ -174,7 +174,7 @@ def _in_bytes(t: Tensor) -> Tensor:
 def _attempts_on_sums(network: Network, layers: Sequence[LayerLoss]) -> Iterator[_Try]:
     """Narrow tensors that are only added or averaged, and averages: as they are, and in 8 bits."""
     graph = network.graph
-    users = [node for node in graph.nodes if isinstance(node.op, Add | AveragePool2D)]
+    users = [node for node in graph.nodes if isinstance(node.op, Add | AveragePool2D | GlobalMean)]
     factors = {n.inputs[0] for n in graph.nodes if isinstance(n.op, LinearOp)}
     fed = {name for node in users for name in node.inputs} - factors
     fed |= {node.output for node in users if isinstance(node.op, AveragePool2D)}
