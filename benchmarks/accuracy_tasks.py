@@ -268,7 +268,7 @@ TASKS = {
             kws_samples,
             start=TrainConfig(epochs=0),
             schedule=TrainConfig(
-                epochs=45,
+                epochs=135,
                 batch_size=32,
                 learning_rate=1e-4,
                 scale_rate=1e-3,
