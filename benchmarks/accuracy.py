@@ -162,10 +162,10 @@ def line(row: dict[str, Any]) -> str:
 
 def stored_rows(results: Path) -> list[dict[str, Any]]:
     """All rows under ``results``, in the order of the table."""
-    from accuracy_methods import METHODS, TABLE_RULES, WIDE_SUMS
+    from accuracy_methods import METHODS, POT_ENDS, TABLE_RULES, WIDE_SUMS
     from accuracy_tasks import TASKS
 
-    names = [method.name for method in (*METHODS, *TABLE_RULES, WIDE_SUMS)]
+    names = [method.name for method in (*METHODS, *TABLE_RULES, POT_ENDS, WIDE_SUMS)]
     found = [json.loads(path.read_text()) for path in results.glob("*/*.json")]
     known = [row for row in found if row["method"] in names and row["task"] in TASKS]
     order = list(TASKS)

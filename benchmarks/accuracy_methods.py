@@ -56,6 +56,10 @@ def _table(bits: int, learning: str) -> Method:
 _WIDE_ENDS: Final = replace(PRESETS["w2a8_lut"], first_last="int8")
 
 
+#: the papers' own networks: powers of two but for the first and the last layer
+_POT_ENDS: Final = replace(PRESETS["w4a8_pot"], first_last="int8")
+
+
 #: ResNet8: 8 bits for what is only added or averaged, that is for no factor of a product
 _WIDE_SUMS: Final = replace(
     PRESETS["w4a4_llsq"],
@@ -97,6 +101,7 @@ TABLE_RULES: Final = tuple(
     for learning in ("recluster", "fixed:nf4", "fixed:laplace")
 )
 WIDE_SUMS: Final = Method("w4a4 llsq, 8-bit sums", "", _WIDE_SUMS)
+POT_ENDS: Final = Method("w4a8 pot, int8 ends", "", _POT_ENDS, headline=True)
 CIFAR: Final = ("w8a8",)
 KWS: Final = ("float", "ptq int8", "ptq lut4", "w4a8 lut")
 
@@ -104,7 +109,7 @@ KWS: Final = ("float", "ptq int8", "ptq lut4", "w4a8 lut")
 def methods_of(task: str) -> tuple[Method, ...]:
     """The rows of a task."""
     if task == "fashion":
-        return (*METHODS, *TABLE_RULES)
+        return (*METHODS, *TABLE_RULES, POT_ENDS)
     if task == "cifar":
         bounded = "w8a8 a2q P=16"
         common = (m for m in METHODS if (m.headline and m.name != bounded) or m.name in CIFAR)
