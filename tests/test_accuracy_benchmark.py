@@ -21,7 +21,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 # Imports below the line that puts the benchmarks on the path (hence E402).
 import accuracy  # noqa: E402
-from accuracy_hashes import code_digest  # noqa: E402
+from accuracy_hashes import closure_digest, code_digest  # noqa: E402
 from accuracy_methods import METHODS, methods_of, units_of  # noqa: E402
 from accuracy_rows import quantized_figures  # noqa: E402
 from accuracy_tasks import TASKS, quick  # noqa: E402
@@ -65,6 +65,21 @@ def test_code_digest_sees_code_but_no_comments(tmp_path: Path) -> None:
     assert digest('def f(x):\n    """Other."""\n    return x\n') == first
     assert digest("def f(x):\n    return -x\n") != first
     assert digest('TASKS = {"a": 1}\n') == digest('TASKS = {"a": 2}\n')
+
+
+def test_closure_digest_sees_what_a_function_needs_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+
+    def digest(text: str) -> str:
+        path.write_text(text)
+        return closure_digest(path, ["f"])
+
+    code = "SCALE, OFFSET = 2, 3\ndef g(x):\n    return x * SCALE\ndef f(x):\n    return g(x)\n"
+    first = digest(code)
+    assert digest(code + "def other():\n    return 1\n") == first
+    assert digest(code.replace("x * SCALE", "x + SCALE")) != first
+    assert digest(code.replace("2, 3", "2, 4")) != first
+    assert digest(code.replace("return g(x)", "return x")) != first
 
 
 def test_there_are_stored_rows() -> None:

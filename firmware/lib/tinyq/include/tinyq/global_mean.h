@@ -11,9 +11,9 @@ extern "C" {
 /* Elements of one mean. */
 #define TQ_GLOBAL_MEAN_MAX 32768
 
-/* Mean over height and width with an exponent of its own: acc = factor * sum over the image, shifted
- * right by n with TQ_ROUND_TFLITE, then clamped. The factor over a power of two is the reciprocal of
- * the number of elements. */
+/* Mean over height and width with an exponent of its own: acc = factor * sum over the image,
+ * shifted right by n with TQ_ROUND_TFLITE, then clamped. The factor over a power of two is the
+ * reciprocal of the number of elements. */
 typedef struct tq_global_mean {
     tq_shape input;    /* height * width <= TQ_GLOBAL_MEAN_MAX */
     uint8_t factor;    /* 1..127, odd; height * width * factor < 2^22 */
