@@ -17,7 +17,7 @@ from tinyq import executor, passes
 from tinyq.errors import InputError
 from tinyq.frontends.importer import to_float_graph
 from tinyq.graph import Graph
-from tinyq.ops import Add
+from tinyq.ops import Add, AveragePool2D
 from tinyq.ptq import PtqConfig
 from tinyq.ptq import quantize as post_train
 
@@ -107,6 +107,18 @@ def test_biases_are_in_units_of_the_graphs_own_inputs(model: Any) -> None:
         unit = 2.0 ** (op.quantized.exponents_per_channel() + source)
         layer = next(layers[name] for name in node.layers if name in layers)
         assert np.array_equal(np.rint(layer.folded()[1] / unit), op.bias), node.label
+
+
+def test_a_mean_keeps_the_exponent_that_it_owns(model: Any) -> None:
+    data = data_for(model, 32, 2)
+    graph = post_trained(model, data, "int4")
+    wide = {"mean": {"activation_bits": 8}}
+    config = qat.QuantConfig("int4", activation_bits=4, overrides=wide)
+    quantized = qat.quantize(model, config, data)
+    before = int(quantized.get_layer("mean").exponent())
+    qat.adopt(quantized, graph)
+    (averaged,) = (graph.out(n) for n in graph.nodes if isinstance(n.op, AveragePool2D))
+    assert int(quantized.get_layer("mean").exponent()) == before < averaged.exponent
 
 
 def test_one_exponent_a_layer(model: Any) -> None:

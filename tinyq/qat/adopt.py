@@ -6,8 +6,9 @@ that is a far better start than each weight's nearest level, and a short trainin
 on from there.  Kernels, biases and exponents are set so that the model computes what the graph
 computes; latent weights lie in the middle of their codes.
 
-Layers whose quantizer cannot take the graph's codes (another encoding, a bounded accumulator) and
-outputs of another width keep what calibration gave them.
+Layers whose quantizer cannot take the graph's codes (another encoding, a bounded accumulator),
+outputs of another width and means that own an exponent, which the graph's averages inherit, keep
+what calibration gave them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import tensorflow as tf
 
 from tinyq.errors import InputError
 from tinyq.graph import Graph, Node
-from tinyq.ops import Add, AveragePool2D, LinearOp
+from tinyq.ops import Add, LinearOp
 from tinyq.qat.calibrate import legalize, quant_layers
 from tinyq.qat.elementwise import QuantInput
 from tinyq.qat.folded import FoldedLayer, QuantDepthwiseConv2D
 from tinyq.qat.links import OwnerLayer
+from tinyq.qat.pooling import QuantGlobalMean
 
 Float64 = npt.NDArray[np.float64]
 
@@ -48,7 +50,7 @@ def adopt(model: Any, graph: Graph) -> int:
         if isinstance(layer, QuantInput):
             name = layer.inbound_nodes[0].keras_inputs[0]._keras_history.layer.name
             _adopt_output(layer, graph, name if name in graph.tensors else graph.inputs[0])
-        elif isinstance(layer, OwnerLayer):
+        elif isinstance(layer, OwnerLayer) and not isinstance(layer, QuantGlobalMean):
             node = _next_of(waiting, layer)
             _adopt_output(layer, graph, node.output)
             if isinstance(layer, FoldedLayer):
@@ -66,7 +68,7 @@ def _next_of(waiting: list[Node], layer: OwnerLayer) -> Node:
     found = [node for node in waiting if not set(layer.source_layers).isdisjoint(node.layers)]
     if not found:
         raise InputError(f"layer '{layer.name}' is not in the graph; quantize the same model")
-    kind = LinearOp if isinstance(layer, FoldedLayer) else Add | AveragePool2D
+    kind = LinearOp if isinstance(layer, FoldedLayer) else Add
     node = next((node for node in found if isinstance(node.op, kind)), found[0])
     waiting.remove(node)
     return node
