@@ -56,7 +56,7 @@ def _table(bits: int, learning: str) -> Method:
 _WIDE_ENDS: Final = replace(PRESETS["w2a8_lut"], first_last="int8")
 
 
-#: powers of two but for the first and the last layer, as is usual (APoT, ICLR 2020, section 4)
+#: powers of two but for the first and the last layer
 _POT_ENDS: Final = replace(PRESETS["w4a8_pot"], first_last="int8")
 
 

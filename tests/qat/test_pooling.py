@@ -15,6 +15,7 @@ from exactness import assert_equal_everywhere, train_briefly
 from qat_models import randomize
 
 import tinyq.qat as qat
+from tinyq.errors import UnsupportedError
 from tinyq.ops import AveragePool2D, GlobalMean
 from tinyq.ops.global_mean import reciprocal
 from tinyq.qat.pooling import QuantGlobalMean
@@ -72,6 +73,15 @@ def test_means_of_few_bits_own_an_exponent(mean: Any, config: Any, bits: int | N
     op, out = mean_of(network(mean), config)
     assert isinstance(op, AveragePool2D if bits is None else GlobalMean)
     assert bits is None or out.bits == bits
+
+
+def test_too_large_a_mean_is_refused_before_training() -> None:
+    inputs = L.Input((256, 129, 1), name="image")
+    x = L.Conv2D(1, 1, activation="relu", name="conv")(inputs)
+    model = tf_keras.Model(inputs, L.Dense(2, name="classes")(whole()(x)))
+    data = [np.zeros((1, 256, 129, 1), np.float32)]
+    with pytest.raises(UnsupportedError, match="'mean': a mean of 33024 .* limit is 32768; pool"):
+        qat.quantize(model, W4A4, data)
 
 
 @pytest.mark.parametrize("activation", ["relu", "linear"])

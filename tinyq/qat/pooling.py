@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tinyq.ops.global_mean import reciprocal
+from tinyq.errors import UnsupportedError
+from tinyq.ops.global_mean import MAX_COUNT, reciprocal
 from tinyq.ops.windows import NO_PADDING, same_padding, window_counts
 from tinyq.qat.links import OwnerLayer, QuantLayer
 from tinyq.quantizers.functions import Tensor, exp2, straight_through
@@ -114,7 +115,13 @@ class QuantGlobalMean(OwnerLayer):
         self.keepdims = keepdims
 
     def build(self, input_shape: Any) -> None:
-        self.factor, self.factor_exponent = reciprocal(int(input_shape[1] * input_shape[2]))
+        count = int(input_shape[1] * input_shape[2])
+        if count > MAX_COUNT:
+            raise UnsupportedError(
+                f"layer '{self.name}': a mean of {count} elements with fewer than 8 bits, the "
+                f"limit is {MAX_COUNT}; pool the image before it or use 8-bit activations"
+            )
+        self.factor, self.factor_exponent = reciprocal(count)
         super().build(input_shape)
 
     def accumulator_exponent(self) -> Tensor:
