@@ -76,10 +76,10 @@ points.
 Keyword spotting: inputs are in the step of the files (0.585 units of the MFCC), so that rounding
 them loses nothing; in steps of 0.5, as before, `ptq int8` had 91.00 (agreement 97.5 %), `ptq lut4`
 91.50 (97.8 %) and w4a8 lut 90.50 (96.5 %). Its recipe was judged on other speech (wakeword6 and
-fsdd_digits, agreement with the float model): a rate of 3e-5 was the one of twelve that was below the
-start from post-training quantization on neither. It was chosen after w4a8 lut had been seen on the
-test part with 135 epochs at 1e-4 (90.00, agreement 96.2 %) and, the classifier still at its nearest
-codes, with 45 (91.00, 97.0 %). One sample is 0.25 points, one standard error about 0.8.
+fsdd_digits, agreement with the float model): a rate of 3e-5 was the one of twelve that was below
+the start from post-training quantization on neither. It was chosen after w4a8 lut had been seen on
+the test part with 135 epochs at 1e-4 (90.00, agreement 96.2 %) and, the classifier still at its
+nearest codes, with 45 (91.00, 97.0 %). One sample is 0.25 points, one standard error about 0.8.
 """
 HEADER: Final = (
     "| method | seeds | accuracy | to float | agreement | accumulator bits | inner layers "

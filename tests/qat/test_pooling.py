@@ -80,7 +80,7 @@ def test_too_large_a_mean_is_refused_before_training() -> None:
     x = L.Conv2D(1, 1, activation="relu", name="conv")(inputs)
     model = tf_keras.Model(inputs, L.Dense(2, name="classes")(whole()(x)))
     data = [np.zeros((1, 256, 129, 1), np.float32)]
-    with pytest.raises(UnsupportedError, match="'mean': a mean of 33024 .* limit is 32768; pool"):
+    with pytest.raises(UnsupportedError, match="'mean': a mean of 33024 elements"):
         qat.quantize(model, W4A4, data)
 
 
