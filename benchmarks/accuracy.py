@@ -127,9 +127,7 @@ def make(name: Name, choice: Choice, places: tuple[Path, ...]) -> dict[str, Any]
         from accuracy_training import Places, Unit
 
         (method,) = (m for m in methods_of(name.task) if m.name == name.method)
-        task = TASKS[name.task].with_activations(
-            method.config.activation_bits if method.config else 8
-        )
+        task = TASKS[name.task].learned_by(method.config)
         task = quick(task) if choice.quick else task
         cut = QUICK_CUT if choice.quick else None
         unit = Unit(task, method, name.seed, cut, choice.validate)

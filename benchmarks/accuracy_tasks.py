@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyq.qat import TrainConfig
+from tinyq.qat import QuantConfig, TrainConfig
 
 Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]
@@ -66,6 +66,7 @@ class Task:
         input_unit: what 1 of ``load``'s inputs is in those of the model file.
         narrow: schedule of methods with activations of less than 8 bits, and of the float model
             that these are compared with; ``None``: no other.
+        powers: the same for methods with power-of-two weights.
         held_out: training samples that ``--validate`` judges by.
     """
 
@@ -81,13 +82,17 @@ class Task:
     least_squares: bool = False
     input_unit: float = 1.0
     narrow: TrainConfig | None = None
+    powers: TrainConfig | None = None
     held_out: int = 0
 
-    def with_activations(self, bits: int) -> Task:
-        """The task as methods with activations of so many bits learn it."""
-        if self.narrow is None or bits >= 8:
-            return self
-        return replace(self, schedule=self.narrow)
+    def learned_by(self, config: QuantConfig | None) -> Task:
+        """The task as methods with this quantization learn it."""
+        special = None
+        if config is not None and config.activation_bits < 8:
+            special = self.narrow
+        elif config is not None and config.weights.startswith("pot"):
+            special = self.powers
+        return self if special is None else replace(self, schedule=special)
 
     def recipe(self) -> dict[str, Any]:
         """What of the task a result depends on, but for the files and the code."""
@@ -237,6 +242,9 @@ TASKS = {
             fashion_samples,
             start=TrainConfig(epochs=6, batch_size=128, learning_rate=2e-3),
             schedule=TrainConfig(epochs=12, batch_size=128, batch_statistics=0.5, distillation=0.0),
+            powers=TrainConfig(
+                epochs=12, learning_rate=4e-3, batch_statistics=0.5, distillation=0.0
+            ),
             build=fashion_model,
             held_out=5000,
         ),
