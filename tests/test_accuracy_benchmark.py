@@ -54,6 +54,17 @@ def test_a_quick_task_differs_in_training_only() -> None:
     assert quick(task).files == task.files
 
 
+def test_some_methods_have_a_schedule_of_their_own_for_a_task() -> None:
+    configs = {method.name: method.config for method in methods_of("fashion")}
+    fashion, cifar = TASKS["fashion"], TASKS["cifar"]
+    assert fashion.learned_by(None) is fashion
+    assert fashion.learned_by(configs["w4a8 apot"]) is fashion
+    assert fashion.learned_by(configs["w4a4 llsq"]) is fashion
+    assert fashion.learned_by(configs["w4a8 pot"]).schedule == fashion.powers != fashion.schedule
+    assert cifar.learned_by(configs["w4a8 pot"]) is cifar
+    assert cifar.learned_by(configs["w4a4 llsq"]).schedule == cifar.narrow != cifar.schedule
+
+
 def test_code_digest_sees_code_but_no_comments(tmp_path: Path) -> None:
     path = tmp_path / "code.py"
 
