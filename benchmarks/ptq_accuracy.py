@@ -22,13 +22,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from accuracy_tasks import Samples, cifar_samples, kws_samples
+from accuracy_tasks import MFCC_SCALE, Samples, cifar_samples, kws_samples
 
 from tinyq.data import CALIBRATION_SAMPLES as CALIBRATION
 from tinyq.data import Dataset, choose
@@ -71,8 +71,9 @@ def ic(data: Path, models: Path, test: int) -> Task:
 
 
 def kws(data: Path, models: Path, test: int) -> Task:
-    """Keyword spotting: another corpus calibrates than is tested."""
+    """Keyword spotting in the units of the model: another corpus calibrates than is tested."""
     samples = kws_samples(data)
+    samples = replace(samples, x=MFCC_SCALE * samples.x, x_test=MFCC_SCALE * samples.x_test)
     return _task("kws", models / "kws_dscnn.h5", samples.head(len(samples.x), test))
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinyq.archive import load_graph
@@ -21,6 +22,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 # Imports below the line that puts the benchmarks on the path (hence E402).
 import accuracy  # noqa: E402
+import ptq_accuracy  # noqa: E402
 from accuracy_hashes import closure_digest, code_digest  # noqa: E402
 from accuracy_methods import METHODS, methods_of, units_of  # noqa: E402
 from accuracy_rows import quantized_figures  # noqa: E402
@@ -63,6 +65,19 @@ def test_some_methods_have_a_schedule_of_their_own_for_a_task() -> None:
     assert fashion.learned_by(configs["w4a8 pot"]).schedule == fashion.powers != fashion.schedule
     assert cifar.learned_by(configs["w4a8 pot"]) is cifar
     assert cifar.learned_by(configs["w4a4 llsq"]).schedule == cifar.narrow != cifar.schedule
+
+
+def test_keyword_inputs_are_those_of_the_file_to_one_model_and_scaled_to_the_other(
+    tmp_path: Path,
+) -> None:
+    codes = np.arange(2 * 490).reshape(2, 49, 10, 1).astype(np.uint8)
+    (tmp_path / "dev").mkdir()
+    for name in ("gsc_v1_mini300", "mlperf_kws01_part"):
+        np.savez(tmp_path / "dev" / f"{name}.npz", x=codes, y=np.zeros(2, int))
+    trained, after = TASKS["kws"].load(tmp_path), ptq_accuracy.kws(tmp_path, tmp_path, 2)
+    assert (trained.x_test == codes - np.float32(83)).all()
+    for own, other in ((trained.x, after.calibration), (trained.x_test, after.test)):
+        assert (other == own * np.float32(TASKS["kws"].input_unit)).all()
 
 
 def test_code_digest_sees_code_but_no_comments(tmp_path: Path) -> None:
