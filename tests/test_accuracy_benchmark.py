@@ -7,27 +7,22 @@ Training is not repeated here; everything that a stored graph says about itself 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import accuracy
 import numpy as np
+import ptq_accuracy
 import pytest
+from accuracy_hashes import closure_digest, code_digest
+from accuracy_methods import METHODS, methods_of, units_of
+from accuracy_rows import quantized_figures
+from accuracy_tasks import TASKS, quick
 
 from tinyq.archive import load_graph
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-sys.path.append(str(ROOT / "benchmarks"))
-
-# Imports below the line that puts the benchmarks on the path (hence E402).
-import accuracy  # noqa: E402
-import ptq_accuracy  # noqa: E402
-from accuracy_hashes import closure_digest, code_digest  # noqa: E402
-from accuracy_methods import METHODS, methods_of, units_of  # noqa: E402
-from accuracy_rows import quantized_figures  # noqa: E402
-from accuracy_tasks import TASKS, quick  # noqa: E402
-
 ROWS = sorted((RESULTS / "accuracy").glob("*/*.json"))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import kernel_layers as layers
 import numpy as np
 import pytest
 
@@ -28,8 +29,6 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 def load(name: str) -> ModuleType:
     """A script of the benchmarks; ``kernels`` would be the package of tests."""
-    if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -40,7 +39,6 @@ def load(name: str) -> ModuleType:
 
 
 kernels = load("kernels")
-layers = importlib.import_module("kernel_layers")
 SMALL = layers.Shape("S", "small", layers.Conv2D, (4, 4, 3), (4, 3, 3, 3))
 SMALL_FOUR_BITS = replace(SMALL, weights=(12, 3, 3, 3), bits=4)
 SMALL_FUSED = replace(SMALL, activation="linear", adds=True)
